@@ -1,0 +1,89 @@
+"""The error tree. The first level says who has to act; errors of libraries are translated at the seam.
+
+    RelayError
+      InvalidFrame            the peer sent a frame we cannot read; counted and ignored
+      ConfigError             the operator: a setting or an agent file is wrong
+      ModelError              the model's side
+        ModelUnavailable      nothing usable was received: refused, closed, timed out, 408, 429, 5xx; may be tried again
+        ModelCut              the stream ended before its terminal event
+        ModelRejected         the request itself was refused (400, 401, 404, ...); trying again does not help
+          ModelQuota          429 with insufficient_quota: this key will not work until somebody pays
+      ToolError               a tool could not do it; the message is told to the model
+        ToolRetry             other arguments may work
+      StoreError              Redis did not answer in time or answered an error
+        Fenced                a newer session owns this conversation
+
+Every error that may leave the process has a stable ``code``; its message never carries a caller's words.
+"""
+
+from __future__ import annotations
+
+
+class RelayError(Exception):
+    """Base of everything this program raises on purpose."""
+
+    code = "error"
+
+
+class InvalidFrame(RelayError):
+    """A known frame type with missing or wrong fields, or text that is not a JSON object."""
+
+    code = "invalid_frame"
+
+
+class ConfigError(RelayError):
+    """Settings or agent files are wrong. ``problems`` lists all of them, one sentence each."""
+
+    code = "config"
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class ModelError(RelayError):
+    """The model's side failed. ``received`` tells whether any event had been read before."""
+
+    code = "model"
+
+    def __init__(self, message: str, *, received: bool = False) -> None:
+        super().__init__(message)
+        self.received = received
+
+
+class ModelUnavailable(ModelError):
+    code = "model_unavailable"
+
+
+class ModelCut(ModelError):
+    code = "model_cut"
+
+
+class ModelRejected(ModelError):
+    code = "model_rejected"
+
+
+class ModelQuota(ModelRejected):
+    code = "model_quota"
+
+
+class ToolError(RelayError):
+    """Raised by a tool: its message is given to the model as the tool's result."""
+
+    code = "tool"
+
+
+class ToolRetry(ToolError):
+    """The arguments cannot work; the message says what would."""
+
+    code = "tool_retry"
+
+
+class StoreError(RelayError):
+    code = "store"
+
+
+class Fenced(StoreError):
+    """The conversation's epoch in Redis is newer than this session's: nothing was written."""
+
+    code = "fenced"

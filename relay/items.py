@@ -1,0 +1,105 @@
+"""What a conversation consists of: engine-neutral items, the same for every model API and every channel.
+
+A tool's call and its result are one item, so no prefix of a conversation can hold a call without a result. Items are
+frozen; a change (a reply cut to what was heard, a placeholder replaced by a result) is a new item at the same position.
+
+Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user","text":"Hi","lang":"en-US"}``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+VERSION = 1
+
+AssistantStatus = Literal["open", "done", "interrupted", "superseded"]
+ToolStatus = Literal["running", "done", "failed", "interrupted", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserItem:
+    """What a person said or wrote in one turn."""
+
+    text: str
+    lang: str = ""
+
+    def __repr__(self) -> str:
+        return f"UserItem({len(self.text)} chars, lang={self.lang!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class AssistantItem:
+    """What was said to the person; ``text`` is what was sent, or the part of it that was heard once that is known.
+
+    ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
+    ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
+    "greeting", "keypad", "apology", "resume" ...
+    """
+
+    text: str
+    status: AssistantStatus = "done"
+    heard: int = 0
+    started: int = 0
+    origin: str = ""
+
+    def __repr__(self) -> str:
+        return f"AssistantItem({len(self.text)} chars, {self.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolItem:
+    """A tool call with its result. ``arguments`` and ``output`` are JSON text; ``round`` groups parallel calls."""
+
+    call_id: str
+    name: str
+    arguments: str
+    output: str
+    status: ToolStatus = "done"
+    round: int = 0
+
+    def __repr__(self) -> str:
+        return f"ToolItem({self.name}, {self.status})"
+
+
+@dataclass(frozen=True, slots=True)
+class NoteItem:
+    """Something the model is told about the conversation that nobody said: a key press, a reply that was cut."""
+
+    text: str
+
+    def __repr__(self) -> str:
+        return f"NoteItem({len(self.text)} chars)"
+
+
+Item = UserItem | AssistantItem | ToolItem | NoteItem
+
+_TYPES: dict[str, type[Item]] = {
+    "user": UserItem,
+    "assistant": AssistantItem,
+    "tool": ToolItem,
+    "note": NoteItem,
+}
+_NAMES = {cls: name for name, cls in _TYPES.items()}
+
+
+def dump_item(item: Item) -> bytes:
+    return orjson.dumps({"v": VERSION, "type": _NAMES[type(item)], **asdict(item)})
+
+
+def load_item(raw: bytes | str) -> Item | None:
+    """The item, or None for one this program cannot read (a newer version's): the rest of a history stays usable."""
+    try:
+        data: dict[str, Any] = orjson.loads(raw)
+        if data.pop("v") > VERSION:
+            return None
+        cls = _TYPES[data.pop("type")]
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        return cls(**known)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+__all__ = ["AssistantItem", "Item", "NoteItem", "ToolItem", "UserItem", "dump_item", "load_item", "replace"]

@@ -1,0 +1,109 @@
+"""What the conversation asks of a language model; the adapters (``responses.py``, ``chat.py``) satisfy it.
+
+One request is one *round*: the model's words and tool calls up to its terminal event. The conversation decides what
+follows. Leaving the context closes the upstream request at once, however it is left.
+
+    async with model.stream(request) as stream:
+        async for event in stream:      # str (a piece of text), ToolCall, and last one Finished
+            ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from relay.items import Item
+
+FinishReason = Literal["stop", "tools", "length", "filter", "refusal"]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolSpec:
+    """A tool as the model sees it. ``parameters`` is a JSON schema object."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A complete call the model made; ``arguments`` is the JSON text as received, not yet validated."""
+
+    call_id: str
+    name: str
+    arguments: str
+
+    def __repr__(self) -> str:
+        return f"ToolCall({self.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one request as the provider counted them; ``cached`` is part of ``input``."""
+
+    input: int = 0
+    cached: int = 0
+    output: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The terminal event of a round.
+
+    ``carry``: provider-only items (reasoning, the calls as the provider wrote them) as raw JSON, to be passed with the
+    next round of the same turn and never stored.
+    """
+
+    reason: FinishReason
+    usage: Usage = Usage()
+    carry: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRequest:
+    """One round. ``instructions`` and ``tools`` are the same for every turn of an agent; adapters cache their JSON by
+    identity/equality, so hand in the same objects again.
+
+    ``carry``: (call ids, items) of earlier rounds of this turn: the adapter replaces the ToolItems with these call ids
+    by what the provider itself wrote, followed by their outputs.
+    ``tool_choice``: "auto", "none", or the name of the one function to call.
+    ``cache_key``: stable per agent, for the provider's prompt cache; "" sends none.
+    ``on_sent``: called once, without arguments, when the request has been written to the connection.
+    """
+
+    instructions: str
+    items: Sequence[Item]
+    tools: tuple[ToolSpec, ...] = ()
+    model: str = ""
+    tool_choice: str = "auto"
+    reasoning: str = ""
+    cache_key: str = ""
+    carry: tuple[bytes, ...] = ()
+    on_sent: Callable[[], None] | None = field(default=None, compare=False)
+
+
+ModelEvent = str | ToolCall | Finished
+
+
+class ModelStream(Protocol):
+    """Iterates over the events of one round. Raises ModelError (see ``relay.errors``) and nothing else of the
+    provider's. Ends after ``Finished``; a stream that ends without its terminal event raises ModelCut."""
+
+    def __aiter__(self) -> AsyncIterator[ModelEvent]: ...
+
+
+class LanguageModel(Protocol):
+    """A way to a model. Safe for any number of streams at once."""
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[ModelStream]: ...
+
+    async def warm(self) -> str:
+        """Open connections ahead of need (also proves key and model name). Returns "" or what is wrong; never raises
+        but on cancellation."""
+        ...
+
+    async def close(self) -> None: ...

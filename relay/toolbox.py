@@ -1,0 +1,84 @@
+"""What the conversation asks of tools; ``tools/registry.py`` satisfies it.
+
+A tool never holds a session: it gets a ``ToolContext``, returns words for the model, and asks for things to happen to
+the conversation by effects, which the conversation carries out when and if it still wants to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from relay.models.base import ToolSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPolicy:
+    """How a tool may be run.
+
+    side_effect: changes something outside the conversation; once begun it belongs to the process, not to the turn.
+    terminal: ends the call or hands it over; runs after its siblings and only if none of them failed.
+    deadline: seconds, None for the setting TOOL_DEADLINE.
+    """
+
+    side_effect: bool = False
+    terminal: bool = False
+    deadline: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """The goodbye is said (by the model's own words or the agent's ``goodbye`` line), heard to its end, then hung up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """The bridging words are heard to their end, then the call is handed to a person."""
+
+    reason: str = field(repr=False)
+    summary: str = field(repr=False)
+
+
+Effect = EndCall | Transfer
+
+
+@dataclass(frozen=True, slots=True)
+class ToolOutcome:
+    """``output``: JSON text for the model. ``ok`` is False when the tool failed, timed out, or was called wrongly."""
+
+    output: str
+    ok: bool = True
+    effects: tuple[Effect, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"ToolOutcome(ok={self.ok}, effects={self.effects})"
+
+
+@dataclass(frozen=True, slots=True)
+class ToolContext:
+    """Whom and what a call of a tool is about. ``person`` is a key of the people store, "" for nobody."""
+
+    conversation: str
+    channel: str
+    agent: str
+    person: str = field(default="", repr=False)
+
+
+class ToolBox(Protocol):
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        """What the model is shown; the same object for the same names."""
+        ...
+
+    def policy(self, name: str) -> ToolPolicy:
+        """The default policy for a name that does not exist."""
+        ...
+
+    def canonical(self, name: str, arguments: str) -> str:
+        """The arguments in one spelling (sorted keys, validated values): equal for two calls that ask the same."""
+        ...
+
+    async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
+        """Runs the tool within its deadline. Unknown names, bad JSON, wrong arguments, a failure and a timeout become
+        outcomes the model can act on; raises nothing but CancelledError."""
+        ...
