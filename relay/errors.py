@@ -18,6 +18,8 @@ Every error that may leave the process has a stable ``code``; its message never 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class RelayError(Exception):
     """Base of everything this program raises on purpose."""
@@ -42,13 +44,17 @@ class ConfigError(RelayError):
 
 
 class ModelError(RelayError):
-    """The model's side failed. ``received`` tells whether any event had been read before."""
+    """The model's side failed. ``received`` tells whether any event had been read before.
+
+    ``fields`` are for the log: ``status``, ``reason`` (the provider's code or a class of failure), ``request_id``.
+    """
 
     code = "model"
 
-    def __init__(self, message: str, *, received: bool = False) -> None:
+    def __init__(self, message: str, *, received: bool = False, fields: Mapping[str, str | int] | None = None) -> None:
         super().__init__(message)
         self.received = received
+        self.fields = fields or {}
 
 
 class ModelUnavailable(ModelError):

@@ -8,7 +8,7 @@ Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user"
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import orjson
@@ -36,7 +36,7 @@ class AssistantItem:
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
-    "greeting", "keypad", "apology", "resume" ...
+    "greeting", "keypad", or the name of the line: "apology", "cut_off" ...
     """
 
     text: str
@@ -86,7 +86,8 @@ _NAMES = {cls: name for name, cls in _TYPES.items()}
 
 
 def dump_item(item: Item) -> bytes:
-    return orjson.dumps({"v": VERSION, "type": _NAMES[type(item)], **asdict(item)})
+    fields = {name: getattr(item, name) for name in item.__dataclass_fields__}
+    return orjson.dumps({"v": VERSION, "type": _NAMES[type(item)], **fields})
 
 
 def load_item(raw: bytes | str) -> Item | None:
@@ -96,7 +97,12 @@ def load_item(raw: bytes | str) -> Item | None:
         if data.pop("v") > VERSION:
             return None
         cls = _TYPES[data.pop("type")]
-        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        known = {}
+        for name, field in cls.__dataclass_fields__.items():
+            if name in data:
+                known[name] = data[name]
+                if type(data[name]) is not (int if field.type == "int" else str):
+                    return None
         return cls(**known)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

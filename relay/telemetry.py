@@ -9,6 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import traceback
+from collections.abc import Iterator
+from types import TracebackType
 from typing import Literal
 
 import structlog
@@ -87,22 +90,25 @@ class Telemetry:
 def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] = "auto") -> None:
     """Structured logs on standard output: JSON, or lines for people where standard output is a terminal.
 
-    Records of libraries (aiohttp, websockets) go the same way from warning on.
+    Records of libraries (aiohttp, websockets) go the same way from warning on. The message of an exception is shown at
+    level debug only.
     """
     pretty = fmt == "text" or (fmt == "auto" and sys.stdout.isatty())
+    number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty())]
+    renderer: list[structlog.typing.Processor] = [
+        structlog.processors.ExceptionRenderer(_trace if number > logging.DEBUG else _full_trace),
+        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if pretty
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+        else structlog.processors.JSONRenderer(),
+    ]
     structlog.configure(
         processors=[*shared, *renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=False,
     )
@@ -115,4 +121,27 @@ def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] 
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))
+    root.setLevel(max(logging.WARNING, number))
+
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def _full_trace(exc_info: ExcInfo) -> str:
+    return "".join(traceback.format_exception(*exc_info)).rstrip()
+
+
+def _trace(exc_info: ExcInfo) -> str:
+    """Where it happened and what it was, without its message: that may repeat what a caller said."""
+
+    def lines(error: BaseException) -> Iterator[str]:
+        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        if before is not None:
+            yield from lines(before)
+        yield from traceback.format_tb(error.__traceback__)
+        yield type(error).__qualname__ + "\n"
+        if isinstance(error, BaseExceptionGroup):
+            for each in error.exceptions:
+                yield from lines(each)
+
+    return "".join(lines(exc_info[1])).rstrip()

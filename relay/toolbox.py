@@ -29,7 +29,7 @@ class ToolPolicy:
 
 @dataclass(frozen=True, slots=True)
 class EndCall:
-    """The goodbye is said (by the model's own words or the agent's ``goodbye`` line), heard to its end, then the call ends."""
+    """The goodbye (the model's own words or the agent's line) is heard to its end, then the call ends."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,61 @@
+# Every target prepares what it needs; after the first time that takes no network and no time.
+#
+# Exit status: 0 when the program ended well, 2 when it did not (what make reports for any failed recipe). A make that is
+# itself sent SIGINT or SIGTERM passes it on, waits for the program to end, and then ends by that signal (130 or 143 in a
+# shell); no makefile can change that.
+
+VENV := .venv/bin
+MAIN := @sh commands/install.sh requirements/requirements.txt
+DEV := @sh commands/install.sh requirements/dev.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install run call test lint check format bench up down clean
+
+help: # lists the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s%s\n", $$1, $$2 }' Makefile
+
+install: ## make .venv and install everything again
+	$(MAIN) --again
+
+run: ## start the server on 127.0.0.1:8080
+	$(MAIN)
+	@exec $(VENV)/python -I -S commands/under_make.py $(VENV)/relay serve $(ARGS)
+
+call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
+	$(MAIN)
+	@exec $(VENV)/relay call $(ARGS)
+
+test: ## lint, types and all tests
+	$(DEV)
+	@$(MAKE) --no-print-directory check
+	$(VENV)/pytest $(ARGS)
+
+lint: ## lint and types
+	$(DEV)
+	@$(MAKE) --no-print-directory check
+
+check:
+	$(VENV)/ruff check .
+	$(VENV)/ruff format --check .
+	$(VENV)/mypy
+
+format: ## format the code and mend what the linter can
+	$(DEV)
+	$(VENV)/ruff check --fix .
+	$(VENV)/ruff format .
+
+bench: ## run the benchmarks
+	$(MAIN)
+	@exec $(VENV)/python -m benchmarks $(ARGS)
+
+up: ## start the compose services
+	@if [ -f docker-compose.yml ]; then exec docker compose up --detach; fi; \
+	echo "There is no docker-compose.yml yet; relay needs no services beside it: make run"; exit 1
+
+down: ## stop the compose services
+	@if [ -f docker-compose.yml ]; then exec docker compose down; fi; \
+	echo "There is no docker-compose.yml yet, so nothing was started by it."; exit 1
+
+clean: ## remove .venv and caches; data/ stays
+	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,94 @@
+"""``python -m benchmarks``: all of them, or the one that is named. Exit status 1 when a target was missed."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import click
+import uvloop
+
+from benchmarks.comparison import Load
+from benchmarks.idle import idle as run_idle
+from benchmarks.interrupts import Plan
+from benchmarks.interrupts import interrupts as run_interrupts
+from benchmarks.latency import latency as run_latency
+from benchmarks.processes import BenchError
+from benchmarks.systems import SYSTEMS
+from phone.load import CallLost
+
+LIMIT_SECONDS = 3600.0
+
+LOAD, PLAN = Load(), Plan()
+SIZE = click.IntRange(min=1)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def main(context: click.Context) -> None:
+    """What the relay costs and adds, measured on this machine and on loopback only. Without a command: all of them."""
+    if context.invoked_subcommand is None:
+        _run(lambda: run_latency(LOAD, list(SYSTEMS)), lambda: run_interrupts(PLAN), run_idle)
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=LOAD.calls, show_default=True)
+@click.option("--turns", type=SIZE, default=LOAD.turns, show_default=True, help="measured turns a call")
+@click.option("--runs", type=SIZE, default=LOAD.runs, show_default=True)
+@click.option("--first", default=LOAD.first, show_default=True, help="the model's first token, seconds: MEDIAN[:P95]")
+@click.option("--pace", default=LOAD.pace, show_default=True, help="between its tokens, seconds: MEDIAN[:P95]")
+@click.option("--tokens", type=SIZE, default=LOAD.tokens, show_default=True, help="length of an answer")
+@click.option("--seed", type=int, default=LOAD.seed, show_default=True)
+@click.option("--only", type=click.Choice(list(SYSTEMS)), multiple=True, help="leave the others out (may be repeated)")
+def latency(
+    calls: int, turns: int, runs: int, first: str, pace: str, tokens: int, seed: int, only: tuple[str, ...]
+) -> None:
+    """What ours, the peer and the floor add to the model's first token, and their CPU a token."""
+    load = Load(calls, turns, runs, first, pace, tokens, seed)
+    names = [name for name in SYSTEMS if not only or name in only]
+    _run(lambda: run_latency(load, names))
+
+
+@main.command()
+@click.option("--count", type=SIZE, default=PLAN.count, show_default=True)
+@click.option("--calls", type=SIZE, default=PLAN.calls, show_default=True, help="calls at a time")
+@click.option("--seed", type=int, default=PLAN.seed, show_default=True)
+def interrupts(count: int, calls: int, seed: int) -> None:
+    """Random interrupts: no word of an old turn may follow."""
+    _run(lambda: run_interrupts(Plan(count, min(calls, count), seed)))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=500, show_default=True)
+def idle(calls: int) -> None:
+    """Memory a call takes while nobody speaks."""
+    _run(lambda: run_idle(calls))
+
+
+def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:
+    """One after the other; ends the program with the status for all of them. Children end with it, however it ends."""
+
+    async def each() -> bool:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+        async with asyncio.timeout(LIMIT_SECONDS):
+            return all([await benchmark() for benchmark in benchmarks])
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            reached = runner.run(each())
+        except (BenchError, CallLost) as error:
+            raise SystemExit(f"benchmark: {error}") from None
+        except TimeoutError:
+            raise SystemExit(f"benchmark: not done after {LIMIT_SECONDS:g} s") from None
+        except (asyncio.CancelledError, KeyboardInterrupt):
+            raise SystemExit("benchmark: stopped") from None
+    sys.exit(0 if reached else 1)
+
+
+if __name__ == "__main__":
+    main(prog_name="python -m benchmarks")

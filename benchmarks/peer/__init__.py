@@ -1,0 +1,1 @@
+"""The relay measured beside ours, in an environment of its own."""

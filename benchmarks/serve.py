@@ -1,0 +1,105 @@
+"""``relay serve`` with an agent of eight tools: the program as it is, and a few tools more than it has.
+
+The registry is made in one place, ``handlers.app.make_tools``; here that function also adds the tools below, which are
+shown to the model and never called by the scripted one. Nothing else differs from ``relay serve``.
+
+``BENCH_PROFILE`` names a file for cProfile's statistics; what is measured then is slower and only good for shares.
+"""
+
+from __future__ import annotations
+
+import cProfile
+import os
+from typing import Any
+
+import handlers.app
+from benchmarks.leash import on_a_leash
+from commands.serve import serve
+from config.settings import Settings
+from relay.store.people import People
+from relay.telemetry import Telemetry
+from relay.toolbox import ToolContext
+from tools.registry import ToolRegistry
+
+
+async def bench_find_apartments(context: ToolContext, city: str, rooms: int, most_rent: float) -> dict[str, Any]:
+    """Find apartments that are free.
+
+    Args:
+        city: The city, as the caller names it.
+        rooms: How many rooms at least.
+        most_rent: The highest monthly rent, in the city's currency.
+    """
+    return {"found": []}
+
+
+async def bench_book_viewing(context: ToolContext, apartment: str, day: str, hour: int = 10) -> dict[str, Any]:
+    """Book a viewing of an apartment. Ask the caller to confirm the day and the hour first.
+
+    Args:
+        apartment: The apartment's number.
+        day: The day, as YYYY-MM-DD.
+        hour: The hour, 9 to 18.
+    """
+    return {"booked": True}
+
+
+async def bench_opening_hours(context: ToolContext, day: str) -> dict[str, Any]:
+    """Tell when the office is open on a day.
+
+    Args:
+        day: The day, as YYYY-MM-DD.
+    """
+    return {"open": "9 to 18"}
+
+
+async def bench_send_summary(context: ToolContext, email: str, subject: str, text: str) -> dict[str, Any]:
+    """Send the caller a summary of what was agreed by e-mail.
+
+    Args:
+        email: The caller's e-mail address.
+        subject: One line that says what it is about.
+        text: The summary, in the caller's language.
+    """
+    return {"sent": True}
+
+
+async def bench_look_up_price(context: ToolContext, article: str, amount: int = 1) -> dict[str, Any]:
+    """Look up what an article costs.
+
+    Args:
+        article: The article's name.
+        amount: How many of it.
+    """
+    return {"price": 25}
+
+
+TOOLS = (bench_find_apartments, bench_book_viewing, bench_opening_hours, bench_send_summary, bench_look_up_price)
+
+
+def add_bench_tools(registry: ToolRegistry) -> ToolRegistry:
+    for tool in TOOLS:
+        registry.add(tool)
+    return registry
+
+
+def main() -> None:
+    ours = handlers.app.make_tools
+
+    def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:
+        return add_bench_tools(ours(settings, people, telemetry))
+
+    handlers.app.make_tools = make_tools
+    on_a_leash()
+    if path := os.environ.get("BENCH_PROFILE"):
+        profile = cProfile.Profile()
+        try:
+            profile.runcall(serve, standalone_mode=False)
+        finally:
+            profile.dump_stats(path)
+    else:
+        serve()
+
+
+if __name__ == "__main__":
+    main()

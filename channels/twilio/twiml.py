@@ -1,0 +1,103 @@
+"""The TwiML documents we answer with, written (and escaped) by the twilio library.
+
+Attribute names are given to the library in their own spelling: it rewrites only names that hold an underscore, so what
+an agent file says under ``[relay]`` reaches the document letter for letter, also where the library knows no such name.
+Source: conversation-relay.md 2.1-2.3, 2.5.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from twilio.twiml.voice_response import (
+    Connect,
+    ConversationRelay,
+    Dial,
+    Hangup,
+    Language,
+    Number,
+    Parameter,
+    Say,
+    VoiceResponse,
+)
+
+GREETING = "welcomeGreeting"
+RELAY_DEFAULTS: Mapping[str, str] = {"events": "speaker-events tokens-played", "dtmfDetection": "true"}
+"""What every session asks for unless its agent says otherwise: the heard part and the keypad depend on them."""
+
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_SAY_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")
+
+
+class RelayAgent(Protocol):
+    """What of an agent's definition a ``<ConversationRelay>`` is made from."""
+
+    @property
+    def relay(self) -> Mapping[str, str]: ...
+    @property
+    def languages(self) -> Sequence[Mapping[str, str]]: ...
+
+
+def connect(
+    agent: RelayAgent, *, relay_url: str, action_url: str, parameters: Mapping[str, str], greeting: str | None
+) -> str:
+    """``<Connect><ConversationRelay>``: hands the call to the websocket at ``relay_url``.
+
+    ``parameters`` come back in ``setup.customParameters``. ``greeting`` is spoken by Twilio as the session opens; None
+    for a session that goes on with a conversation, which would otherwise be greeted again.
+    """
+    attributes = {**RELAY_DEFAULTS, **agent.relay, "url": relay_url}
+    attributes.pop(GREETING, None)
+    if greeting:
+        attributes[GREETING] = greeting
+    relay = ConversationRelay(**_clean(attributes))
+    for language in agent.languages:
+        relay.append(Language(**_clean(language)))
+    for name, value in parameters.items():
+        relay.append(Parameter(**_clean({"name": name, "value": value})))
+    connection = Connect(**_clean({"action": action_url, "method": "POST"}))
+    connection.append(relay)
+    return _document(connection)
+
+
+def dial(number: str, *, first: str = "", language: str = "") -> str:
+    """Passes the call on to a number, after saying ``first`` if there is anything."""
+    call = Dial()
+    call.append(Number(_text(number)))
+    return _document(*_spoken(first, language), call)
+
+
+def say_and_hangup(text: str = "", *, language: str = "") -> str:
+    """Says the text, if there is any, and ends the call."""
+    return _document(*_spoken(text, language), Hangup())
+
+
+def empty() -> str:
+    """Nothing (more) to do."""
+    return _document()
+
+
+def _document(*verbs: object) -> str:
+    response = VoiceResponse()
+    for verb in verbs:
+        response.append(verb)
+    return str(response)
+
+
+def _spoken(text: str, language: str) -> tuple[Say, ...]:
+    if not text:
+        return ()
+    # <Say> refuses what is no language of its own ("multi"); without one it speaks the account's default.
+    known = {"language": language} if _SAY_LANGUAGE.fullmatch(language) else {}
+    return (Say(_text(text), **known),)
+
+
+def _clean(attributes: Mapping[str, str]) -> dict[str, str]:
+    return {name: _text(value) for name, value in attributes.items()}
+
+
+def _text(value: str) -> str:
+    """Without the characters XML cannot carry even escaped; the library would write them and nobody could read it."""
+    return _NOT_XML.sub("", value)

@@ -1,0 +1,180 @@
+"""`relay serve`: the process itself. Chooses the event loop, the Redis server and the model's endpoint, then serves."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import FrameType
+
+import click
+import structlog
+from aiohttp import web
+
+from config.settings import Settings, load_settings
+from handlers.app import Endpoint, build_app, endpoint_of
+from handlers.keys import DRAINING
+from handlers.routes import route_table
+from relay.errors import ConfigError
+from relay.store.embedded import EmbeddedRedis
+from relay.telemetry import configure_logging
+
+LEAVE_DEADLINE = 1.0  # seconds for requests in hand; a call is then cut, and the action callback takes it up again
+KEEP_ALIVE = 75.0
+
+log = structlog.get_logger(__name__)
+
+
+class Leaving:
+    """SIGINT and SIGTERM, from the first moment to the last: the first is remembered, the rest change nothing.
+
+    The handlers are Python's own and not the event loop's, which puts the default ones back when it is closed: a
+    second signal (make may pass one on twice) would then kill the process while it still stops its Redis server.
+    """
+
+    def __init__(self) -> None:
+        self._asked = False
+        self._wake: Callable[[], object] = lambda: None
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._signalled)
+
+    async def wait(self) -> None:
+        """Returns once a signal has come, also one from before the event loop ran."""
+        loop, come = asyncio.get_running_loop(), asyncio.Event()
+        self._wake = lambda: loop.call_soon_threadsafe(come.set)
+        try:
+            if not self._asked:
+                await come.wait()
+        finally:
+            self._wake = lambda: None
+
+    def over(self) -> None:
+        """Nothing is left to do: from now on signals are ignored, for Python puts the default handlers back, but not
+        over that, before it ends."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if not self._asked:
+            self._asked = True
+            self._wake()
+
+
+@click.command()
+def serve() -> None:
+    """Answer calls until SIGINT or SIGTERM. Settings come from the environment and .env (see README)."""
+    leaving = Leaving()
+    embedded: EmbeddedRedis | None = None
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level, settings.log_format)
+        if settings.redis_url is None:
+            embedded = EmbeddedRedis.start(settings.data_dir)
+            redis_url = embedded.url
+        else:
+            redis_url = settings.redis_url.get_secret_value()
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(_serve(settings, redis_url, leaving))
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(f"relay: {problem}", err=True)
+        sys.exit(1)
+    finally:
+        if embedded is not None:
+            embedded.close()
+        leaving.over()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists, else None for the standard loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
+    async with AsyncExitStack() as stack:
+        endpoint = endpoint_of(settings)
+        if endpoint is None:
+            endpoint = await _rehearsal(settings, stack)
+        app = await build_app(settings, redis_url=redis_url, endpoint=endpoint)
+        runner = web.AppRunner(
+            app,
+            handle_signals=False,
+            access_log=None,
+            keepalive_timeout=KEEP_ALIVE,
+            shutdown_timeout=LEAVE_DEADLINE,
+            auto_decompress=False,
+        )
+        await runner.setup()
+        stack.push_async_callback(runner.cleanup)
+        port = await _listen(runner, settings)
+        gc.collect()
+        gc.freeze()  # what start-up made stays: the collector need not walk it again in the middle of a call
+        _say_where(settings, port, endpoint)
+        await leaving.wait()
+        app[DRAINING].set()
+        log.info("leaving")
+
+
+async def _rehearsal(settings: Settings, stack: AsyncExitStack) -> Endpoint:
+    """Without a model there is one that plays the agents' scripts, as an endpoint like any other."""
+    from phone.model import rehearsal_server
+
+    try:
+        server = rehearsal_server(settings.agents_dir, default=settings.default_agent)
+    except ValueError as error:
+        raise ConfigError([str(error)]) from error
+    await stack.enter_async_context(server)
+    return Endpoint(server.url, "rehearsal", rehearsal=True)
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> int:
+    host, port = settings.host, settings.port
+    try:
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            other = port + 1 if port < 65535 else 8080
+            raise ConfigError([f"Port {port} of {host} is in use; take another one: PORT={other} make run"]) from error
+        reason = error.strerror or type(error).__name__
+        raise ConfigError(
+            [f"{host}:{port} cannot be listened on ({reason}); take other ones: HOST=127.0.0.1 PORT=8080 make run"]
+        ) from error
+    bound: int = runner.addresses[0][1]
+    return bound
+
+
+def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
+    """The start-up table and what to do next: for people on a terminal, one record elsewhere."""
+    address = f"http://{settings.host}:{port}"
+    model = "rehearsal (no OPENAI_API_KEY: a script answers)" if endpoint.rehearsal else settings.openai_model
+    store = "your REDIS_URL" if settings.redis_url else f"embedded, in {settings.data_dir}"
+    routes = route_table(settings)
+    log.info(
+        "listening",
+        address=address,
+        public_url=settings.public_url,
+        model=model,
+        redis=store,
+        routes=[f"{route} {state}" for route, state in routes],
+    )
+    if settings.log_format == "json" or not sys.stdout.isatty():
+        return
+    width = max(len(route) for route, _ in routes)
+    lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}", ""]
+    lines += [f"  {route:<{width}}  {state}" for route, state in routes]
+    lines += ["", "  Talk to it from another terminal:   make call"]
+    if settings.public_url:
+        lines.append(f"  Point your Twilio number's voice URL at   {settings.public_url}/voice/incoming   (POST)")
+    else:
+        lines.append("  Connect a real number: start a tunnel (ngrok http " + str(port) + "), put its address and your")
+        lines.append("  Twilio auth token into .env as PUBLIC_URL and TWILIO_AUTH_TOKEN, start again.")
+    click.echo("\n" + "\n".join(lines) + "\n")

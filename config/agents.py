@@ -1,0 +1,308 @@
+"""Reads the folders of ``config/agents`` into ``AgentDefinition``s and reports every mistake, with file and line.
+
+    config/agents/<name>/agent.toml        title description model greeting timezone tools engine,
+                                           [relay] [[languages]] [keys."1"] [limits] [says]
+    config/agents/<name>/prompt.md         persona, task, rules of the business
+    config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
+
+A line under ``[says]`` is text in the agent's own language, or a table of texts by language: ``apology = {en = "...",
+fr = "..."}``. Whether the tools exist is not known here; whoever puts the parts together checks ``tool_names``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config.definition import AgentDefinition, KeyAction
+from config.prompts import render_prompt, zone
+from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
+from config.says import BUILT_IN, Says
+from relay.errors import ConfigError
+
+ENGINES = ("openai",)
+WHOLE = ("tool_rounds", "history_tokens")
+LIMITS = (
+    *("turn_deadline", "after_interrupt", "prepare_deadline", "goodbye_limit", "interdigit", "side_effect_wait"),
+    *WHOLE,
+)
+
+_TEXTS = ("title", "description", "model", "greeting", "timezone", "engine")
+_TOP = (*_TEXTS, "tools", "relay", "languages", "keys", "limits", "says")
+_NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
+_HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
+_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+
+
+def load_agents(folder: Path) -> dict[str, AgentDefinition]:
+    """Every agent below the folder, by name. Raises ConfigError with all that is wrong in any of them.
+
+    Files beside the agents' folders, and folders whose names begin with a dot or an underscore, are not looked at.
+    """
+    problems: list[str] = []
+    agents: dict[str, AgentDefinition] = {}
+    try:
+        folders = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._")
+    except OSError:
+        raise ConfigError(
+            [f"{folder} is not a folder that can be read; AGENTS_DIR names the folder of agents."]
+        ) from None
+    for each in folders:
+        if not _NAME.fullmatch(each.name):
+            problems.append(f"{each}: an agent's name has only letters, digits, - and _.")
+        elif (agent := _load_agent(each, problems)) is not None:
+            agents[each.name] = agent
+    if not folders:
+        problems.append(f"{folder} holds no agent: make a folder in it with agent.toml and prompt.md.")
+    if problems:
+        raise ConfigError(problems)
+    return agents
+
+
+def _load_agent(folder: Path, problems: list[str]) -> AgentDefinition | None:
+    prompt = _read(folder / "prompt.md", problems)
+    if prompt is not None and not prompt.strip():
+        problems.append(f"{folder / 'prompt.md'}:1: the prompt is empty.")
+    text = _read(folder / "agent.toml", problems)
+    if text is None:
+        return None
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = _AT_LINE.search(str(error))
+        line = int(found[1]) if found else text.count("\n") + 1
+        problems.append(f"{folder / 'agent.toml'}:{line}: {_AT_LINE.sub('', str(error))}.")
+        return None
+    script = folder / "rehearsal.toml"
+    return _AgentFile(folder / "agent.toml", text, data, problems).agent(
+        folder.name, (prompt or "").strip(), script if script.is_file() else None
+    )
+
+
+def _read(path: Path, problems: list[str]) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        problems.append(f"{path} is missing.")
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path} cannot be read: {type(error).__name__}.")
+    return None
+
+
+@dataclass(slots=True)
+class _AgentFile:
+    """One ``agent.toml``. Each method reads a part; what is wrong goes to ``problems`` and is left out."""
+
+    path: Path
+    text: str
+    data: dict[str, Any]
+    problems: list[str]
+
+    def agent(self, name: str, prompt: str, rehearsal: Path | None) -> AgentDefinition:
+        self._only(self.data, _TOP, "there is no setting")
+        texts = {key: self._string(self.data, key) for key in _TEXTS}
+        greeting, relay = texts["greeting"].strip(), self._relay()
+        if "welcomeGreeting" in relay:
+            if greeting:
+                self._wrong("the greeting is given twice, here and as greeting.", "relay", "welcomeGreeting")
+            greeting = relay.pop("welcomeGreeting")
+        timezone = texts["timezone"] or "UTC"
+        if not _is_zone(timezone):
+            hint = "names look like 'America/New_York', and the machine needs its time zone files (package tzdata)"
+            self._wrong(f"timezone {timezone!r} is not known; {hint}.", "timezone")
+        engine = texts["engine"] or ENGINES[0]
+        if engine not in ENGINES:
+            self._wrong(f"engine must be one of {', '.join(ENGINES)}.", "engine")
+        language = relay.get("ttsLanguage") or relay.get("language") or "en-US"
+        return AgentDefinition(
+            name=name,
+            title=texts["title"] or name,
+            prompt=prompt,
+            description=texts["description"],
+            model=texts["model"],
+            greeting=greeting,
+            timezone=timezone,
+            tools=self._tools(),
+            engine=engine,
+            relay=relay,
+            languages=self._languages(),
+            keys=self._keys(),
+            limits=self._limits(),
+            says=self._says(language),
+            rehearsal=rehearsal,
+        )
+
+    def _tools(self) -> tuple[str, ...]:
+        tools = self.data.get("tools", [])
+        if not isinstance(tools, list) or not all(isinstance(each, str) and each for each in tools):
+            self._wrong('tools must be a list of names, such as ["end_call"].', "tools")
+            return ()
+        if len(set(tools)) < len(tools):
+            self._wrong("tools names a tool twice.", "tools")
+        return tuple(tools)
+
+    def _relay(self) -> dict[str, str]:
+        table = self._table("relay")
+        if "url" in table:
+            self._wrong("url is set by the relay itself.", "relay", "url")
+            table = {key: value for key, value in table.items() if key != "url"}
+        self._only(table, ATTRIBUTES, "ConversationRelay has no attribute", "relay")
+        return {**DEFAULTS, **self._attributes(table, ATTRIBUTES, "relay")}
+
+    def _languages(self) -> tuple[dict[str, str], ...]:
+        entries = self.data.get("languages", [])
+        if not isinstance(entries, list) or not all(isinstance(each, dict) for each in entries):
+            self._wrong("each language is a [[languages]] section of its own.", "languages")
+            return ()
+        languages: list[dict[str, str]] = []
+        for number, entry in enumerate(entries):
+            self._only(entry, LANGUAGE_ATTRIBUTES, "a language has no attribute", "languages", number)
+            language = self._attributes(entry, LANGUAGE_ATTRIBUTES, "languages", number)
+            if "code" not in entry:
+                self._wrong("a language needs its code, such as 'es-US'.", "languages", number)
+            elif language.get("code") in [each.get("code") for each in languages]:
+                self._wrong(f"the language {language.get('code')!r} is given twice.", "languages", number, "code")
+            languages.append(language)
+        return tuple(languages)
+
+    def _attributes(self, table: Mapping[str, Any], known: Mapping[str, Any], *place: str | int) -> dict[str, str]:
+        attributes = {}
+        for name in known.keys() & table.keys():
+            text = attribute_text(name, table[name])
+            expected = "must be text, a number or true or false" if text is None else known[name](text)
+            if expected:
+                self._wrong(f"{name} {expected}.", *place, name)
+            elif text is not None:
+                attributes[name] = text
+        return {name: attributes[name] for name in table if name in attributes}
+
+    def _keys(self) -> dict[str, KeyAction]:
+        keys = {}
+        for digit, entry in self._table("keys").items():
+            place = ("keys", digit)
+            if digit not in tuple("0123456789*#ABCD"):
+                self._wrong(f"{digit!r} is not a key of a phone.", *place)
+            elif not isinstance(entry, dict):
+                self._wrong(f'the key {digit} is a section: [keys."{digit}"].', *place)
+            else:
+                self._only(entry, ("say", "tool", "args"), "a key has no setting", *place)
+                action = KeyAction(
+                    self._string(entry, "say", *place), self._string(entry, "tool", *place), entry.get("args", {})
+                )
+                if not action.say and not action.tool:
+                    self._wrong(f"the key {digit} needs say, tool, or both.", *place)
+                if not isinstance(action.args, dict) or not _is_json(action.args):
+                    self._wrong(
+                        "args must be a table of texts, numbers, true or false, lists and tables.", *place, "args"
+                    )
+                elif action.args and not action.tool:
+                    self._wrong("args are given but no tool.", *place, "args")
+                keys[digit] = action
+        return keys
+
+    def _limits(self) -> dict[str, float]:
+        limits = {}
+        table = self._table("limits")
+        self._only(table, LIMITS, "there is no limit", "limits")
+        for name in [each for each in table if each in LIMITS]:
+            value = table[name]
+            lowest = 0 if name == "side_effect_wait" else 1 if name in WHOLE else 0.001
+            number = isinstance(value, int if name in WHOLE else int | float) and not isinstance(value, bool)
+            if number and lowest <= value < float("inf"):
+                limits[name] = value
+            else:
+                kind = "whole number" if name in WHOLE else "number of seconds"
+                self._wrong(f"{name} must be a {kind}, {'0 or more' if not lowest else 'more than 0'}.", "limits", name)
+        return limits
+
+    def _says(self, language: str) -> Says:
+        own: dict[str, dict[str, str]] = {}
+        table = self._table("says")
+        self._only(table, BUILT_IN, "there is no line", "says")
+        for name in [each for each in table if each in BUILT_IN]:
+            texts = table[name] if isinstance(table[name], dict) else {language: table[name]}
+            if all(isinstance(text, str) for text in texts.values()):
+                own[name] = {tag.casefold(): text for tag, text in texts.items()}
+            else:
+                self._wrong(f'{name} must be text, or texts by language: {{en = "..."}}.', "says", name)
+        return Says(language, own)
+
+    # -- what all parts use
+
+    def _table(self, name: str) -> dict[str, Any]:
+        table = self.data.get(name, {})
+        if isinstance(table, dict):
+            return table
+        self._wrong(f"{name} is a section: [{name}].", name)
+        return {}
+
+    def _string(self, table: Mapping[str, Any], key: str, *place: str | int) -> str:
+        value = table.get(key, "")
+        if isinstance(value, str):
+            return value
+        self._wrong(f"{key} must be text in quotes.", *place, key)
+        return ""
+
+    def _only(self, table: Mapping[str, Any], known: Iterable[str], complaint: str, *place: str | int) -> None:
+        names = {name.casefold(): name for name in known}
+        for key in table:
+            if key not in names.values():
+                near = difflib.get_close_matches(key.casefold(), names, n=1)
+                hint = f"; did you mean {names[near[0]]!r}?" if near else "."
+                self._wrong(f"{complaint} {key!r}{hint}", *place, key)
+
+    def _wrong(self, sentence: str, *place: str | int) -> None:
+        self.problems.append(f"{self.path}:{_line(self.text, place)}: {sentence}")
+
+
+def _line(text: str, place: tuple[str | int, ...]) -> int:
+    """The line of a key, found by its section and name, since the parser tells no positions; 1 if it is not found."""
+    names = [part for part in place if isinstance(part, str)]
+    which = next((part for part in place if isinstance(part, int)), 0)
+    lines = text.splitlines()
+    headers = [(number, _plain(found[1])) for number, line in enumerate(lines) if (found := _HEADER.fullmatch(line))]
+    for depth in range(len(names), -1, -1):
+        section = ".".join(names[:depth])
+        starts = [number + 1 for number, name in headers if name == section] if section else [0]
+        if not starts:
+            continue
+        start = starts[min(which, len(starts) - 1)]
+        if depth == len(names):
+            return start
+        end = next((number for number, _ in headers if number >= start), len(lines))
+        key = re.compile(rf"\s*[\"']?{re.escape(names[depth])}[\"']?\s*[=.]")
+        for number in range(start, end):
+            if key.match(lines[number]):
+                return number + 1
+    return 1
+
+
+def _plain(header: str) -> str:
+    return re.sub(r"[\s\"']", "", header)
+
+
+def _is_zone(name: str) -> bool:
+    try:
+        zone(name)
+    except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of names
+        return False
+    return True
+
+
+def _is_json(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(_is_json(each) for each in value.values())
+    if isinstance(value, list):
+        return all(_is_json(each) for each in value)
+    if isinstance(value, int | float):
+        return abs(value) < 2**63 and math.isfinite(value)
+    return isinstance(value, str)
+
+
+__all__ = ["AgentDefinition", "KeyAction", "Says", "load_agents", "render_prompt"]

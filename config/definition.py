@@ -1,0 +1,56 @@
+"""What an agent is: the contents of its folder, read and checked (``agents.py`` does that)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from config.says import Says
+
+
+@dataclass(frozen=True, slots=True)
+class KeyAction:
+    """What a key of the phone does at once: say a line, run a tool with these arguments, or both."""
+
+    say: str = ""
+    tool: str = ""
+    args: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AgentDefinition:
+    """One agent. ``model`` "" is the setting ``OPENAI_MODEL``; ``greeting`` "" means that the caller speaks first.
+
+    ``relay``: attributes of ``<ConversationRelay>`` by the names TwiML gives them, values as text (``welcomeGreeting``
+    is never among them: that is ``greeting``). ``languages``: the same for its ``<Language>`` children.
+    ``limits``: what replaces a setting for this agent, by the setting's name in lower case. ``prompt`` still has its
+    placeholders (``prompts.render_prompt``). ``rehearsal``: the script of the rehearsal model, if there is one.
+    """
+
+    name: str
+    title: str
+    prompt: str
+    description: str = ""
+    model: str = ""
+    greeting: str = ""
+    timezone: str = "UTC"
+    tools: tuple[str, ...] = ()
+    engine: str = "openai"
+    relay: Mapping[str, str] = field(default_factory=dict)
+    languages: tuple[Mapping[str, str], ...] = ()
+    keys: Mapping[str, KeyAction] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
+    says: Says = field(default_factory=Says)
+    rehearsal: Path | None = None
+
+    @property
+    def language(self) -> str:
+        """The tag of the language it speaks unless told otherwise."""
+        return self.relay.get("ttsLanguage") or self.relay.get("language") or "en-US"
+
+    @property
+    def tool_names(self) -> tuple[str, ...]:
+        """Every tool it may run: those its model is shown and those its keys start."""
+        return tuple(dict.fromkeys([*self.tools, *(key.tool for key in self.keys.values() if key.tool)]))

@@ -1,0 +1,85 @@
+"""A prompt with its placeholders filled: ``{user_context}``, ``{available_demos}``, ``{current_date}``.
+
+Other braces stay as written. All placeholders are filled in one pass, so nothing a caller told us can act as one, and
+what is known of a person is put on one line and cut, so that it cannot pass for a paragraph of the prompt.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from config.definition import AgentDefinition
+
+MAX_FIELD = 254  # characters; the longest e-mail address
+
+_PLACEHOLDER = re.compile(r"\{(user_context|available_demos|current_date)\}")
+_NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June"),
+    *("July", "August", "September", "October", "November", "December"),
+)
+
+
+def render_prompt(
+    agent: AgentDefinition, *, person: Mapping[str, str] | None, demos: Sequence[AgentDefinition], now: datetime
+) -> str:
+    """The agent's instructions for one conversation.
+
+    ``person``: what is known of the caller (``first_name last_name email notes``, empty or absent if not known), None
+    for nobody. ``demos``: the agents a caller may choose from. ``now``: with a time zone. The date is exact to the day
+    only: a clock in the prompt would make every minute's prompt another one and cost the provider's prompt cache.
+    """
+    filled = {
+        "user_context": lambda: _user_context(agent, person or {}),
+        "available_demos": lambda: _demos([demo for demo in demos if demo.name != agent.name]),
+        "current_date": lambda: _date(now.astimezone(zone(agent.timezone)), agent.timezone),
+    }
+    return _PLACEHOLDER.sub(lambda place: filled[place[1]](), agent.prompt)
+
+
+def zone(name: str) -> tzinfo:
+    """The time zone of that name. UTC is known without the machine's time zone files; for others raises KeyError."""
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def _user_context(agent: AgentDefinition, person: Mapping[str, str]) -> str:
+    known = {key: _NOT_PRINTED.sub(" ", str(value or "")).strip()[:MAX_FIELD] for key, value in person.items()}
+    name = " ".join(part for part in (known.get("first_name"), known.get("last_name")) if part)
+    sentences = []
+    if name:
+        sentences.append(f"The caller is known: their name is {name}.")
+        if first := known.get("first_name"):
+            sentences.append(f"You may call them {first}.")
+    elif "save_name" in agent.tools:
+        sentences.append(
+            "The caller is not known yet. First ask for their first and last name and save it with the tool save_name."
+        )
+    else:
+        sentences.append("The caller is not known. Ask for their name, to use it in this conversation.")
+    if email := known.get("email"):
+        sentences.append(f"Their e-mail address is {email}; you may offer to send an e-mail to it.")
+    else:
+        sentences.append("No e-mail address of theirs is known: do not offer to send an e-mail.")
+    if notes := known.get("notes"):
+        sentences.append(f"Noted about them earlier: {notes}")
+    return " ".join(sentences)
+
+
+def _demos(demos: Sequence[AgentDefinition]) -> str:
+    """Three lines each: number and title, description, the name to hand to a tool."""
+    return (
+        "\n".join(
+            f"{number}. {demo.title}\n   {demo.description}\n   key: {demo.name}"
+            for number, demo in enumerate(demos, 1)
+        )
+        or "There is nothing to choose from at present."
+    )
+
+
+def _date(now: datetime, zone: str) -> str:
+    # Not strftime: its names follow the process's locale.
+    return f"{_WEEKDAYS[now.weekday()]}, {now.day} {_MONTHS[now.month - 1]} {now.year} (time zone {zone})"

@@ -1,0 +1,78 @@
+"""The fixed words of an agent: what is said when no model has a part in it, by name and language."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+BUILT_IN: Mapping[str, Mapping[str, str]] = {
+    # A turn failed; the caller is expected to go on.
+    "apology": {
+        "en": "I'm sorry, something went wrong on my side. Could you say that again, please?",
+        "es": "Lo siento, algo ha fallado por mi parte. ¿Puede repetirlo, por favor?",
+    },
+    # The call cannot go on.
+    "trouble": {
+        "en": "I'm sorry, we are having technical trouble. Please call again later.",
+        "es": "Lo siento, tenemos problemas técnicos. Por favor, llame más tarde.",
+    },
+    # The same, and a person takes over.
+    "trouble_bridge": {
+        "en": "I'm sorry, we are having technical trouble. I'm connecting you with a person.",
+        "es": "Lo siento, tenemos problemas técnicos. Le comunico con una persona.",
+    },
+    # There is no room for another call.
+    "busy": {
+        "en": "I'm sorry, all our lines are busy. Please call again in a few minutes.",
+        "es": "Lo siento, todas nuestras líneas están ocupadas. Por favor, llame de nuevo en unos minutos.",
+    },
+    # The agent hangs up without words of its own.
+    "goodbye": {"en": "Thank you for calling. Goodbye.", "es": "Gracias por llamar. Adiós."},
+    # Before the call is handed over, to a person or to another session.
+    "bridge": {"en": "One moment, please, I'm connecting you.", "es": "Un momento, por favor, le comunico."},
+    # A session that broke is taken up again.
+    "cut_off": {"en": "We were cut off. Please go on.", "es": "Se ha cortado la llamada. Continúe, por favor."},
+    # A person was asked for and there is no number to reach one.
+    "nobody": {
+        "en": "I'm sorry, nobody can be reached right now. Please call again later.",
+        "es": "Lo siento, ahora mismo no hay nadie disponible. Por favor, llame más tarde.",
+    },
+    # Something takes longer than the caller should wait in silence.
+    "hold": {"en": "One moment, please.", "es": "Un momento, por favor."},
+    # What the caller said was not understood.
+    "repeat": {
+        "en": "I'm sorry, I didn't catch that. Could you say it again?",
+        "es": "Perdone, no le he entendido. ¿Puede repetirlo?",
+    },
+}
+"""The lines every agent has, by name and primary language tag."""
+
+
+def primary(lang: str) -> str:
+    """``es-US`` -> ``es``."""
+    return lang.replace("_", "-").partition("-")[0].casefold()
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """``own``: an agent's lines by name and language tag (lower case); ``language``: the agent's."""
+
+    language: str = "en-US"
+    own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def line(self, name: str, lang: str = "") -> str:
+        """The line in that language, else in the agent's, else in English; "" if the agent wants nothing said.
+
+        A tag matches as a whole or by its primary part (``es-MX`` finds ``es-US``), and the agent's words win over
+        those built in. Raises KeyError for a name that is not in ``BUILT_IN``.
+        """
+        own, built_in = self.own.get(name, {}), BUILT_IN[name]
+        for tag in (lang, self.language, "en"):
+            if tag.casefold() in own:
+                return own[tag.casefold()]
+            for known, text in own.items():
+                if primary(known) == primary(tag):
+                    return text
+            if primary(tag) in built_in:
+                return built_in[primary(tag)]
+        raise AssertionError("every line exists in English")

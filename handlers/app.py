@@ -1,0 +1,215 @@
+"""The composition root: the only module that chooses and wires concrete parts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import structlog
+from aiohttp import web
+from redis.asyncio import Redis
+
+from channels.twilio.tickets import Tickets, ticket_keys
+from config.agents import load_agents
+from config.definition import AgentDefinition
+from config.settings import Settings
+from handlers.calls import Calls
+from handlers.guard import TwilioGate
+from handlers.health import AWAY, Check, Health, Metrics
+from handlers.keys import DRAINING, TELEMETRY
+from handlers.relay_socket import RelaySocket
+from handlers.routes import Handlers, add_routes
+from handlers.signatures import PublicAddress, TwilioSignatures
+from handlers.voice import VoiceWebhooks
+from handlers.warmth import Warmth
+from relay.conversations import Conversations
+from relay.errors import ConfigError
+from relay.jobs import Jobs
+from relay.models.base import LanguageModel
+from relay.models.chat import ChatModel
+from relay.models.client import ModelClient, choose_api, make_client
+from relay.models.responses import ResponsesModel
+from relay.store.client import connect, translate
+from relay.store.effects import Effects
+from relay.store.history import History
+from relay.store.people import People
+from relay.store.tickets import Tickets as TicketRecord
+from relay.telemetry import Telemetry
+from tools.call_control import add_call_control
+from tools.profile import add_profile
+from tools.registry import ToolRegistry
+
+FLUSH_DEADLINE = 5.0
+WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where models are asked. ``rehearsal``: a scripted endpoint of our own, which knows agents by name."""
+
+    base_url: str = ""
+    api_key: str = ""
+    rehearsal: bool = False
+
+
+def endpoint_of(settings: Settings) -> Endpoint | None:
+    """What the settings name; None where they name nothing and a rehearsal is to be started."""
+    if settings.openai_api_key is None and settings.openai_base_url is None:
+        return None
+    key = settings.openai_api_key
+    return Endpoint(settings.openai_base_url or "", key.get_secret_value() if key else "")
+
+
+async def build_app(
+    settings: Settings,
+    *,
+    redis_url: str,
+    endpoint: Endpoint,
+    extra_tools: Callable[[ToolRegistry], None] | None = None,
+) -> web.Application:
+    """The application, ready to be run: agents read and checked, the model's connections warm.
+
+    ``extra_tools`` adds to the registry what agents may name besides the tools of this program.
+    Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
+    """
+    telemetry, jobs = Telemetry(), Jobs()
+    redis = connect(redis_url)
+    client = make_client(endpoint.base_url, endpoint.api_key)
+    model = make_model(settings, client)
+    warmth = Warmth(model)
+    app = web.Application(client_max_size=64 * 1024)
+    app[TELEMETRY] = telemetry
+    draining = app[DRAINING] = asyncio.Event()
+
+    people = People(redis, anonymous_ttl=settings.call_history_hours * 3600)
+    tools = make_tools(settings, people, telemetry)
+    if extra_tools is not None:
+        extra_tools(tools)
+    agents = read_agents(settings, tools)
+    tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+    gate = TwilioGate(
+        PublicAddress.parse(settings.public_url) if settings.public_url else None,
+        TwilioSignatures(tokens) if tokens else None,
+    )
+    tickets = Tickets(ticket_keys(tokens, settings.data_dir), settings.ticket_seconds, TicketRecord(redis))
+    conversations = Conversations(History(redis, settings.call_history_hours * 3600))
+    calls = Calls(
+        agents,
+        settings.default_agent,
+        model,
+        lambda agent: f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model,
+        tools,
+        conversations,
+        Effects(redis, settings.call_history_hours * 3600),
+        people,
+        jobs,
+        telemetry,
+        {
+            "turn_deadline": settings.turn_deadline,
+            "after_interrupt": settings.after_interrupt,
+            "prepare_deadline": settings.prepare_deadline,
+            "side_effect_wait": settings.side_effect_wait,
+            "tool_rounds": settings.tool_rounds,
+            "goodbye_limit": settings.goodbye_limit,
+            "interdigit": settings.interdigit,
+            "history_tokens": settings.history_tokens,
+        },
+    )
+    voice = VoiceWebhooks(
+        gate,
+        agents,
+        settings.default_agent,
+        tickets,
+        people=people,
+        transfer_to=settings.transfer_to or "",
+        resume_limit=settings.resume_limit,
+        draining=draining.is_set,
+    )
+    socket = RelaySocket(
+        gate,
+        tickets,
+        telemetry,
+        calls.serve,
+        account_sid=settings.twilio_account_sid or "",
+        setup_deadline=settings.setup_deadline,
+        upgrading=warmth.ask,
+        draining=draining.is_set,
+    )
+    token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    add_routes(
+        app,
+        Handlers(
+            voice=voice,
+            relay=socket,
+            health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
+            metrics=Metrics(telemetry, token, public=settings.public_url is not None),
+        ),
+    )
+
+    async def lifetime(_: web.Application) -> AsyncIterator[None]:
+        watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
+        yield
+        watch.cancel()
+        await asyncio.wait([watch])
+        await jobs.drain(settings.tool_deadline)
+        if lost := await conversations.close(FLUSH_DEADLINE):
+            log.error("conversations not written", count=lost)
+        await warmth.close()
+        await model.close()
+        await redis.aclose()
+
+    app.cleanup_ctx.append(lifetime)
+    await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
+    return app
+
+
+def make_model(settings: Settings, client: ModelClient) -> LanguageModel:
+    api = choose_api(settings.openai_api, client.base_url)
+    adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
+    return adapter(
+        client,
+        model=settings.openai_model,
+        reasoning=settings.openai_reasoning,
+        read_timeout=settings.turn_deadline,
+    )
+
+
+def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:
+    registry = ToolRegistry(
+        settings.tool_deadline,
+        observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
+    )
+    add_call_control(registry, settings.transfer_to or "")
+    add_profile(registry, people)
+    return registry
+
+
+def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefinition]:
+    """The agents of the settings' folder; raises ConfigError with all that is wrong in them."""
+    agents = load_agents(settings.agents_dir)
+    problems = [
+        f"{settings.agents_dir / agent.name / 'agent.toml'}: there is no tool named {name}."
+        for agent in agents.values()
+        for name in tools.unknown_names(agent.tool_names)
+    ]
+    if settings.default_agent not in agents:
+        problems.append(f"DEFAULT_AGENT: there is no agent {settings.default_agent} in {settings.agents_dir}.")
+    if problems:
+        raise ConfigError(problems)
+    return agents
+
+
+def _checks(redis: Redis, warmth: Warmth, endpoint: Endpoint) -> dict[str, Check]:
+    async def store() -> str:
+        with translate():
+            await redis.ping()
+        return "ok"
+
+    async def model() -> str:
+        return AWAY if not warmth.answers() else "rehearsal" if endpoint.rehearsal else "ok"
+
+    return {"redis": store, "model": model}

@@ -1,0 +1,162 @@
+"""Puts a call together: agent, history, person, tools and model for one admitted websocket."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import orjson
+import structlog
+
+from channels.twilio.speaking import with_voice_guidelines
+from channels.twilio.tickets import Ticket
+from config.definition import AgentDefinition
+from config.prompts import render_prompt
+from handlers.relay_socket import AiohttpSocket
+from handlers.voice import other_end
+from relay.conversations import Conversations
+from relay.errors import Fenced, StoreError
+from relay.frames import Setup
+from relay.jobs import Jobs
+from relay.keypad import Key
+from relay.models.base import LanguageModel
+from relay.rules import CallRules
+from relay.session import CallSession, Limits, SessionParts
+from relay.sideeffects import SideEffects
+from relay.store.effects import Effects
+from relay.store.people import People, Person, person_id
+from relay.telemetry import Telemetry
+from relay.toolbox import ToolBox, ToolContext
+from relay.writer import epoch_ms
+
+log = structlog.get_logger(__name__)
+
+CHANNEL = "voice"
+
+
+class Calls:
+    """``defaults``: the numbers of ``CallRules`` and ``Limits`` by name, which an agent's own limits replace.
+    ``model_name``: the model an agent's requests name."""
+
+    def __init__(
+        self,
+        agents: Mapping[str, AgentDefinition],
+        default_agent: str,
+        model: LanguageModel,
+        model_name: Callable[[AgentDefinition], str],
+        tools: ToolBox,
+        conversations: Conversations,
+        effects: Effects,
+        people: People,
+        jobs: Jobs,
+        telemetry: Telemetry,
+        defaults: Mapping[str, float],
+    ) -> None:
+        self._agents = agents
+        self._default = agents[default_agent]
+        self._model = model
+        self._model_name = model_name
+        self._tools = tools
+        self._conversations = conversations
+        self._effects = effects
+        self._people = people
+        self._jobs = jobs
+        self._telemetry = telemetry
+        self._defaults = dict(defaults)
+
+    async def serve(
+        self,
+        socket: AiohttpSocket,
+        setup: Setup,
+        ticket: Ticket,
+        attempt: int,
+        admitted: Callable[[], Awaitable[bool]],
+    ) -> str:
+        """Runs the call on this socket and returns why it ended. A cancel ends it and keeps what was heard."""
+        agent = self._agents.get(ticket.agent, self._default)
+        epoch = epoch_ms()
+        number = other_end(setup.from_, setup.to, setup.direction)
+        context = ToolContext(setup.call_sid, CHANNEL, agent.name, person_id("phone", number, setup.call_sid))
+        session: CallSession | None = None
+
+        def fenced() -> None:
+            if session is not None:
+                session.fenced()
+
+        try:
+            writer = self._conversations.open(setup.call_sid, epoch, on_fenced=fenced)
+        except Fenced:
+            await socket.close(1000, "fenced")
+            return "fenced"
+        try:
+            session = CallSession(
+                socket,
+                setup,
+                agent.tools,
+                self._rules(agent, epoch, attempt),
+                SessionParts(
+                    model=self._model,
+                    model_name=self._model_name(agent),
+                    tools=self._tools,
+                    writer=writer,
+                    effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch),
+                    telemetry=self._telemetry,
+                    prompt=self._prompt(agent, None),
+                    instructions=lambda: self._instructions(agent, context.person),
+                    admitted=admitted,
+                    context=context,
+                ),
+                limits=self._limits(agent),
+                resumed=attempt > 0,
+            )
+            return await session.run()
+        finally:
+            self._conversations.release(writer)
+
+    def _numbers(self, agent: AgentDefinition) -> dict[str, float]:
+        return self._defaults | {name: value for name, value in agent.limits.items() if name in self._defaults}
+
+    def _limits(self, agent: AgentDefinition) -> Limits:
+        numbers = self._numbers(agent)
+        return Limits(int(numbers["history_tokens"]), numbers["prepare_deadline"])
+
+    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int) -> CallRules:
+        numbers = self._numbers(agent)
+        keys = {
+            digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode())
+            for digit, action in agent.keys.items()
+        }
+        return CallRules(
+            line=agent.says.line,
+            policy=self._tools.policy,
+            canonical=self._tools.canonical,
+            epoch=epoch,
+            greeting="" if attempt else agent.greeting,
+            language=agent.language,
+            keys=keys,
+            interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
+            turn_deadline=numbers["turn_deadline"],
+            after_interrupt=numbers["after_interrupt"],
+            prepare_deadline=numbers["prepare_deadline"],
+            side_effect_wait=numbers["side_effect_wait"],
+            tool_rounds=int(numbers["tool_rounds"]),
+            goodbye_limit=numbers["goodbye_limit"],
+            interdigit=numbers["interdigit"],
+        )
+
+    def _prompt(self, agent: AgentDefinition, person: Person | None) -> str:
+        demos = [other for other in self._agents.values() if other.name != agent.name]
+        known = asdict(person) if person else None
+        return with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
+
+    async def _instructions(self, agent: AgentDefinition, person: str) -> str:
+        """The agent's prompt for this person; for a stranger where nobody can be looked up in time."""
+        known = None
+        try:
+            async with asyncio.timeout(self._defaults["prepare_deadline"]):
+                known = await self._people.get(person)
+        except (StoreError, TimeoutError) as error:
+            log.warning("person not looked up", error=type(error).__name__)
+        return self._prompt(agent, known)

@@ -1,0 +1,13 @@
+"""What handlers find on the application: typed keys, one a thing. ``app.py`` alone sets them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from aiohttp import web
+
+from relay.telemetry import Telemetry
+
+TELEMETRY = web.AppKey("telemetry", Telemetry)
+DRAINING = web.AppKey("draining", asyncio.Event)
+"""Set once the process has begun to leave: no new calls, readiness answers 503."""

@@ -1,0 +1,206 @@
+"""GET /voice/relay: the websocket Twilio opens for a call. Admission here, the conversation in ``relay/session.py``."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable
+from typing import Self, cast
+
+import structlog
+from aiohttp import WSMessage, WSMsgType, web
+
+from channels.twilio.tickets import InvalidTicket, Ticket, Tickets
+from handlers.guard import TwilioGate
+from handlers.voice import ATTEMPT, TICKET
+from relay.errors import InvalidFrame
+from relay.frames import Setup, parse_incoming
+from relay.telemetry import Telemetry
+
+FRAME_LIMIT = 64 * 1024  # bytes of the longest frame that is read
+HEARTBEAT = 25.0  # seconds between pings; a dead socket is noticed after one and a half
+CLOSE_DEADLINE = 1.0
+LONGEST_ID = 128
+# No writer is ever made to wait for its peer: how much that may leave unread is the session's to say.
+HIGH_WATER = 1 << 30
+
+log = structlog.get_logger(__name__)
+
+
+class AiohttpSocket:
+    """``relay.session.Socket`` on a prepared aiohttp websocket without compression, where writing does not suspend."""
+
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._ended_by: WSMsgType | None = None
+        self._wait_above(HIGH_WATER)
+
+    def send(self, data: bytes) -> None:
+        write = self._ws.send_frame(data, WSMsgType.TEXT)
+        try:
+            write.send(None)
+        except (StopIteration, ConnectionError):
+            return  # written; or the peer is gone, which the reader learns by itself
+        raise AssertionError("below the high water writing does not suspend")
+
+    def unread(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        try:
+            message: WSMessage = await self._ws.receive()
+        except ConnectionError:
+            raise StopAsyncIteration from None  # a ping was to be answered on a connection that is gone
+        if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+            data: str | bytes = message.data
+            return data
+        self._ended_by = message.type
+        raise StopAsyncIteration
+
+    async def close(self, code: int, reason: str = "") -> None:
+        """Says goodbye behind all that was sent, and gives the peer ``CLOSE_DEADLINE`` seconds to read it."""
+        self._wait_above(0)  # from now on aiohttp waits until everything has left
+        try:
+            async with asyncio.timeout(CLOSE_DEADLINE):
+                await self._ws.close(code=code, message=reason.encode())
+        except TimeoutError:
+            self._transport.abort()
+
+    def release(self) -> None:
+        """The call is over. What its peer never reads would keep the connection open for good."""
+        if self.unread():
+            asyncio.get_running_loop().call_later(CLOSE_DEADLINE, self._transport.abort)
+
+    def _wait_above(self, size: int) -> None:
+        """Has aiohttp wait for the peer when more bytes than these are unread."""
+        if not self._transport.is_closing():  # uvloop raises for one that is closed
+            self._transport.set_write_buffer_limits(high=size)
+
+    @property
+    def closed_cleanly(self) -> bool:
+        """Whether the peer, or we, said goodbye; a lost connection did not."""
+        return self._ended_by in (WSMsgType.CLOSE, WSMsgType.CLOSING) and self._ws.close_code == 1000
+
+
+Serve = Callable[[AiohttpSocket, Setup, Ticket, int, Callable[[], Awaitable[bool]]], Awaitable[str]]
+"""(socket, setup, ticket, attempt, first use of the ticket) -> why the call ended."""
+
+
+class RelaySocket:
+    """``serve`` runs one call. ``account_sid`` "": calls of any account. ``upgrading``: called for each handshake that
+    is let in, to open what the first turn will need. ``heartbeat``: seconds between pings. ``now``: epoch seconds."""
+
+    def __init__(
+        self,
+        gate: TwilioGate,
+        tickets: Tickets,
+        telemetry: Telemetry,
+        serve: Serve,
+        *,
+        account_sid: str = "",
+        setup_deadline: float = 5.0,
+        heartbeat: float = HEARTBEAT,
+        upgrading: Callable[[], object] = lambda: None,
+        draining: Callable[[], bool] = lambda: False,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._gate = gate
+        self._tickets = tickets
+        self._telemetry = telemetry
+        self._serve = serve
+        self._account_sid = account_sid
+        self._setup_deadline = setup_deadline
+        self._heartbeat = heartbeat
+        self._upgrading = upgrading
+        self._draining = draining
+        self._now = now
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serves one call; returns when its socket is closed."""
+        self._gate.handshake(request)
+        if self._draining():
+            raise web.HTTPServiceUnavailable(text="This process is leaving and takes no new calls.\n")
+        ws = web.WebSocketResponse(
+            compress=False,
+            heartbeat=self._heartbeat,
+            max_msg_size=FRAME_LIMIT + 1,  # aiohttp refuses what is as long as that
+            timeout=CLOSE_DEADLINE,
+        )
+        if not ws.can_prepare(request):
+            raise web.HTTPUpgradeRequired(text="This is a websocket.\n", headers={"Upgrade": "websocket"})
+        transport = request.transport  # None on the request once the connection is lost
+        await ws.prepare(request)
+        # Not checked by isinstance: uvloop's transports do not derive from asyncio's.
+        socket = AiohttpSocket(ws, cast(asyncio.Transport, transport))
+        try:
+            await self._call(socket)
+        finally:
+            socket.release()
+        return ws
+
+    async def _call(self, socket: AiohttpSocket) -> None:
+        self._upgrading()
+        try:
+            setup, ticket, attempt, verified_at = await self._admit(socket)
+        except _Refused as refused:
+            self._telemetry.frames_rejected.labels(refused.reason).inc()
+            log.warning("call refused", reason=refused.reason)
+            await socket.close(refused.code, refused.reason)
+            return
+
+        async def admitted() -> bool:
+            text = setup.custom_parameters[TICKET]
+            try:
+                await self._tickets.redeem(text, setup.call_sid, setup.session_id, verified_at)
+            except InvalidTicket:
+                return False
+            return True
+
+        with structlog.contextvars.bound_contextvars(
+            call_sid=setup.call_sid, session_id=setup.session_id, agent=ticket.agent
+        ):
+            try:
+                await self._serve(socket, setup, ticket, attempt, admitted)
+            except Exception as error:
+                # Twilio's action callback then takes the call up again.
+                log.error("bug in a call", error=type(error).__name__, exc_info=error)
+                await socket.close(1011, "error")
+
+    async def _admit(self, socket: AiohttpSocket) -> tuple[Setup, Ticket, int, float]:
+        """The first frame, if it is a ``setup`` in time of a call that is ours."""
+        try:
+            async with asyncio.timeout(self._setup_deadline):
+                setup = parse_incoming(_text(await anext(socket)))
+        except (TimeoutError, StopAsyncIteration, InvalidFrame):
+            raise _Refused("no_setup") from None
+        if not isinstance(setup, Setup) or max(len(setup.call_sid), len(setup.session_id)) > LONGEST_ID:
+            raise _Refused("no_setup")
+        if self._account_sid and setup.account_sid != self._account_sid:
+            raise _Refused("account")
+        now = self._now()
+        try:
+            ticket = self._tickets.verify(setup.custom_parameters.get(TICKET, ""), setup.call_sid, now)
+            # Here and at once what this process knows; what others know, behind the call (``admitted``).
+            self._tickets.claim(ticket, setup.session_id, now)
+        except InvalidTicket as invalid:
+            raise _Refused(f"ticket_{invalid.reason}") from None
+        attempt = setup.custom_parameters.get(ATTEMPT, "")
+        return setup, ticket, int(attempt) if re.fullmatch(r"[0-9]{1,3}", attempt) else 0, now
+
+
+def _text(frame: str | bytes) -> str:
+    if isinstance(frame, bytes):
+        raise _Refused("binary", code=1003)
+    return frame
+
+
+class _Refused(Exception):
+    def __init__(self, reason: str, *, code: int = 1008) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code

@@ -1,0 +1,46 @@
+"""The route table: which path is answered by what, and which routes a missing secret has closed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from config.settings import Settings
+from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.relay_socket import RelaySocket
+from handlers.voice import ACTION, INCOMING, RELAY, VoiceWebhooks
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    voice: VoiceWebhooks
+    relay: RelaySocket
+    health: Health
+    metrics: Metrics
+
+
+def add_routes(app: web.Application, handlers: Handlers) -> None:
+    app.router.add_post(INCOMING, handlers.voice.incoming)
+    app.router.add_post(ACTION, handlers.voice.action)
+    app.router.add_get(RELAY, handlers.relay.handle, allow_head=False)
+    app.router.add_get(LIVE, handlers.health.live)
+    app.router.add_get(READY, handlers.health.ready)
+    app.router.add_get(METRICS, handlers.metrics.show)
+
+
+def route_table(settings: Settings) -> list[tuple[str, str]]:
+    """(route, state) of every route as the settings have it; ``closed: NAME`` names the setting that would open it."""
+    public = settings.public_url is not None
+    voice = "open" if settings.twilio_auth_token else "closed: TWILIO_AUTH_TOKEN"
+    if not public:
+        voice = "this machine only: PUBLIC_URL is not set"
+    metrics = "bearer token or this machine" if settings.metrics_token else "this machine only, closed: METRICS_TOKEN"
+    return [
+        (f"POST {INCOMING}", voice),
+        (f"POST {ACTION}", voice),
+        (f"GET  {RELAY}", voice),
+        (f"GET  {LIVE}", "open"),
+        (f"GET  {READY}", "open"),
+        (f"GET  {METRICS}", metrics),
+    ]

@@ -1,0 +1,296 @@
+"""Many calls at once, for load: Twilio's side of the websocket without a caller's manners, and a clock on every frame.
+
+    call = await LoadCall.open(entrance, call_sid="CA...")
+    answer = call.prompt("What is free from Monday on?")
+    await answer.ended(within=10)
+    answer.first - answer.sent                       # seconds until the first words
+    await call.close()
+
+``caller.py`` plays a person: it speaks, listens at the pace of speech and is interrupted. This one only sends and
+notes times. A call costs one connection and no task: frames are taken where the bytes arrive, by the I/O-free half of
+the ``websockets`` library, so their order is the wire's and their time is not that of a task woken later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Self, cast
+
+from websockets.client import ClientProtocol
+from websockets.frames import CloseCode, Frame, Opcode
+from websockets.http11 import Response
+from websockets.uri import parse_uri
+
+from phone.signing import HEADER, sign
+from relay.errors import InvalidFrame, RelayError
+from relay.frames import AgentSpeaking, End, Incoming, Interrupt, Prompt, Setup, Text, encode, parse_outgoing
+
+CLOSE_SECONDS = 2.0
+
+Clock = Callable[[], float]
+
+
+class CallLost(RelayError):
+    """The call could not be opened, was closed by the server, or did not answer in time."""
+
+    code = "call_lost"
+
+
+@dataclass(frozen=True, slots=True)
+class Entrance:
+    """Where a call's websocket is opened. ``token`` signs the handshake as Twilio does; "" leaves it unsigned.
+    ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does."""
+
+    url: str
+    token: str = field(default="", repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+class Answer:
+    """What came back for one prompt. Times are the call's clock, in seconds; 0 is not yet.
+
+    sent: the prompt was written. first, second: frames with text arrived. last: the frame that closed the talk cycle.
+    """
+
+    __slots__ = ("_ended", "first", "frames", "last", "second", "sent", "text")
+
+    def __init__(self, sent: float) -> None:
+        self.sent = sent
+        self.first = self.second = self.last = 0.0
+        self.frames = 0
+        self.text = ""
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def ended(self, *, within: float) -> Self:
+        """Waits for the closing frame. Raises CallLost when it does not come in time or the socket is gone."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._ended), within)
+        except TimeoutError:
+            raise CallLost(f"no end of an answer within {within:g} s") from None
+        return self
+
+    def _take(self, frame: Text, at: float) -> None:
+        if frame.token:
+            if not self.frames:
+                self.first = at
+            elif self.frames == 1:
+                self.second = at
+            self.frames += 1
+            self.text += frame.token
+        if frame.last:
+            self.last = at
+            self._end()
+
+    def _end(self, error: Exception | None = None) -> None:
+        if self._ended.done():
+            return
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
+            self._ended.exception()  # nobody may be waiting
+
+
+class LoadCall:
+    """One call. ``hear`` is told of every text frame and the moment it arrived, before anything else happens.
+
+    Frames are sent at once and in order. Made by ``open``; ``close`` it.
+    """
+
+    def __init__(self, call_sid: str, hear: Callable[[Text, float], None] | None, clock: Clock) -> None:
+        self.call_sid = call_sid
+        self.clock = clock
+        self.answer: Answer | None = None
+        self.ended = False  # the server sent `end`
+        self.faults = 0  # frames Twilio would have refused
+        self._hear = hear
+        self._pongs: dict[bytes, Callable[[], None]] = {}
+        self._pings = 0
+        self._wire: _Wire
+
+    @classmethod
+    async def open(
+        cls,
+        entrance: Entrance,
+        *,
+        call_sid: str,
+        within: float = 10.0,
+        hear: Callable[[Text, float], None] | None = None,
+        clock: Clock = time.monotonic,
+    ) -> Self:
+        """Connects and sends ``setup``. Raises CallLost. A cancel leaves no connection behind."""
+        call = cls(call_sid, hear, clock)
+        wire = call._wire = _Wire(entrance, call)
+        uri = parse_uri(entrance.url)
+        try:
+            async with asyncio.timeout(within):
+                await asyncio.get_running_loop().create_connection(lambda: wire, uri.host, uri.port)
+                await wire.opened
+        except (OSError, TimeoutError) as error:
+            wire.abort()
+            raise CallLost(f"no websocket at {uri.host}:{uri.port}: {type(error).__name__}") from error
+        except BaseException:
+            wire.abort()
+            raise
+        session = "VX" + call_sid[2:]
+        call.send(
+            Setup(
+                session,
+                call_sid,
+                account_sid="AC" + "0" * 32,
+                from_="+15555550100",
+                to="+15555550199",
+                direction="inbound",
+                call_status="RINGING",
+                call_type="PSTN",
+                custom_parameters=dict(entrance.parameters),
+            )
+        )
+        return call
+
+    def send(self, frame: Incoming) -> float:
+        """Writes a frame; returns the moment before it was written. Raises CallLost."""
+        at = self.clock()
+        self._wire.send(encode(frame))
+        return at
+
+    def prompt(self, text: str, lang: str = "en-US") -> Answer:
+        """A final prompt. The answer is that to this prompt until the next one."""
+        answer = self.answer = Answer(self.clock())
+        self._wire.send(encode(Prompt(text, lang)))
+        return answer
+
+    def interrupt(self, utterance: str, ms: int = 0) -> float:
+        return self.send(Interrupt(utterance, ms))
+
+    def spoken(self) -> None:
+        """Tells the server, as Twilio does, that all it said has been spoken."""
+        self.send(AgentSpeaking(True))
+        self.send(AgentSpeaking(False))
+
+    def after_all_before(self, then: Callable[[], None]) -> None:
+        """Pings: ``then`` is called, among the frames in their order, when the server has read all sent until now."""
+        self._pings += 1
+        data = self._pings.to_bytes(4, "big")
+        self._pongs[data] = then
+        self._wire.ping(data)
+
+    async def close(self) -> None:
+        """Hangs up: closes the websocket, without waiting long for the other side."""
+        await self._wire.close()
+
+    @property
+    def lost(self) -> bool:
+        return self._wire.lost.done()
+
+    # -- from the wire
+
+    def _received(self, frame: Frame, at: float) -> None:
+        if frame.opcode is Opcode.PONG:
+            if then := self._pongs.pop(bytes(frame.data), None):
+                then()
+        elif frame.opcode is Opcode.TEXT:
+            self._text(bytes(frame.data), at)
+        elif frame.opcode is Opcode.BINARY:
+            self.faults += 1
+
+    def _text(self, data: bytes, at: float) -> None:
+        try:
+            frame = parse_outgoing(data)
+        except InvalidFrame:
+            self.faults += 1
+            return
+        if isinstance(frame, Text):
+            if self._hear is not None:
+                self._hear(frame, at)
+            if self.answer is not None:
+                self.answer._take(frame, at)
+        elif isinstance(frame, End):
+            self.ended = True
+
+    def _gone(self) -> None:
+        if self.answer is not None:
+            self.answer._end(CallLost("the server closed the websocket"))
+
+
+class _Wire(asyncio.Protocol):
+    """The websocket of one call."""
+
+    def __init__(self, entrance: Entrance, call: LoadCall) -> None:
+        loop = asyncio.get_running_loop()
+        self.opened: asyncio.Future[None] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self._entrance = entrance
+        self._call = call
+        self._protocol = ClientProtocol(parse_uri(entrance.url))
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from asyncio's
+        request = self._protocol.connect()
+        if self._entrance.token:
+            request.headers[HEADER] = sign(self._entrance.token, self._entrance.url)
+        self._protocol.send_request(request)
+        self._flush()
+
+    def data_received(self, data: bytes) -> None:
+        at = self._call.clock()
+        self._protocol.receive_data(data)
+        self._flush()
+        for event in self._protocol.events_received():
+            if isinstance(event, Frame):
+                self._call._received(event, at)
+            elif isinstance(event, Response) and not self.opened.done():
+                if self._protocol.handshake_exc is None:
+                    self.opened.set_result(None)
+                else:
+                    self._refuse(f"the handshake was refused: {self._protocol.handshake_exc}")
+
+    def eof_received(self) -> None:
+        self._protocol.receive_eof()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._refuse("the connection was closed in the handshake")
+        if not self.lost.done():
+            self.lost.set_result(None)
+        self._call._gone()
+
+    def send(self, data: bytes) -> None:
+        if self.lost.done():
+            raise CallLost("the websocket is closed")
+        self._protocol.send_text(data)
+        self._flush()
+
+    def ping(self, data: bytes) -> None:
+        self._protocol.send_ping(data)
+        self._flush()
+
+    async def close(self) -> None:
+        if self._transport is None or self.lost.done():
+            return
+        if self.opened.done() and not self._protocol.close_expected():
+            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._flush()
+            await asyncio.wait([self.lost], timeout=CLOSE_SECONDS)
+        self.abort()
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _refuse(self, why: str) -> None:
+        if not self.opened.done():
+            self.opened.set_exception(CallLost(why))
+            self.opened.exception()  # nobody may be waiting
+
+    def _flush(self) -> None:
+        assert self._transport is not None
+        for data in self._protocol.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif self._transport.can_write_eof():
+                self._transport.write_eof()

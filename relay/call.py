@@ -1,0 +1,313 @@
+"""The state machine of one phone call. Pure: ``receive(event, now)`` returns what is to be done and does nothing.
+
+    AWAITING_SETUP -> TALKING <-> ENDING -> ENDED
+
+While talking two things are tracked apart. The *turn* (``turns.py``, its tools on the ``desk.py``): one input and its
+answer. The *ledger* (``speaking.py``, ``heard.py``): everything given to Twilio to say that is not yet known to be
+over, with the cursor that tells how far speech has got. Here the caller's side is told to both: words, keys,
+interrupts, and who has the floor.
+
+Only this class and its parts change the history. Tasks and tools report; what they report of a turn that is over is
+dropped.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+from relay.ending import Ending
+from relay.events import (
+    Action,
+    CancelTimer,
+    CloseSocket,
+    Delta,
+    Event,
+    Prepared,
+    RoundEnded,
+    SocketClosed,
+    StartTimer,
+    TimerFired,
+    ToolFinished,
+    TurnFailed,
+)
+from relay.frames import (
+    AgentSpeaking,
+    ClientSpeaking,
+    Dtmf,
+    Interrupt,
+    PeerError,
+    Prompt,
+    Setup,
+    TokensPlayed,
+    Unknown,
+)
+from relay.items import AssistantItem, Item, NoteItem, UserItem
+from relay.keypad import Key, Keypad
+from relay.listening import Listening
+from relay.models.base import ToolCall
+from relay.rules import CallRules, Phase, Turn
+from relay.speaking import Outbox, Record, Speaking
+from relay.turns import Turns
+
+KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it
+
+
+class Call:
+    """One phone call. Not reusable; not thread-safe; needs no clean-up."""
+
+    def __init__(self, rules: CallRules) -> None:
+        self.rules = rules
+        self._out = Outbox()
+        self.record = Record(self._out)
+        self.speaking = Speaking(self._out, self.record, rules)
+        self._listening = Listening()
+        self._ending = Ending(rules, self._out, self.speaking, self._listening)
+        self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending)
+        self._keypad = Keypad()
+        self._before: tuple[Item, ...] = ()
+        self._set_up = False
+        self._pressed = (-KEY_ECHO, 0)  # the last key: when, and the position that was next
+
+    # -- what others may ask
+
+    @property
+    def phase(self) -> Phase:
+        if self._ending.done:
+            return Phase.ENDED
+        if not self._set_up:
+            return Phase.AWAITING_SETUP
+        return Phase.ENDING if self._ending.under_way else Phase.TALKING
+
+    @property
+    def turn(self) -> Turn | None:
+        """The turn in progress."""
+        return self._turns.current
+
+    @property
+    def language(self) -> str:
+        """The caller's, as far as it is known."""
+        return self.speaking.language
+
+    def conversation(self) -> list[Item]:
+        """Everything said so far, in order."""
+        return [*self._before, *self.record.in_order()]
+
+    def current(self, turn: int) -> bool:
+        """Whether words of this turn may be sent now; 0 is no turn and always may."""
+        return turn == 0 or (self.turn is not None and self.turn.number == turn)
+
+    # -- events
+
+    def receive(self, event: Event, now: float) -> list[Action]:
+        """Takes one event in and returns what to do, in this order."""
+        self._out.now = now
+        if type(event) is Delta:  # the token path
+            self._turns.delta(event)
+        elif self._set_up and not self._ending.done:
+            self._inside(event)
+            self.speaking.tick()
+        else:
+            self._outside(event)
+        return self._out.take()
+
+    def _inside(self, event: Event) -> None:
+        match event:
+            case Prompt(last=False):
+                self._listening.partial(self._out.now)
+                self._listened()
+            case Prompt():
+                self._prompt(event)
+            case Interrupt():
+                self._interrupt(event)
+            case Dtmf():
+                self._key(event.digit)
+            case TokensPlayed():
+                if self.speaking.played(event.text):
+                    self._ending.heard_more()
+            case AgentSpeaking():
+                began = self.speaking.agent_on_at
+                self.speaking.agent(event.on)
+                if not event.on:
+                    self._ending.silence(began)
+            case ClientSpeaking():
+                self._client(event.on)
+            case RoundEnded():
+                self._turns.round_ended(event)
+            case TurnFailed():
+                if self.turn is not None and self.turn.number == event.turn:
+                    self._turns.fail()
+            case ToolFinished():
+                self._turns.tool_finished(event)
+            case Prepared():
+                self._ready(event)
+            case TimerFired():
+                self._timer(event.name)
+            case SocketClosed():
+                self._closed()
+            case Setup() | PeerError() | Unknown() | Delta():
+                pass
+            case _:
+                assert_never(event)
+
+    def _timer(self, name: str) -> None:
+        match name:
+            case "turn":
+                self._turns.fail()
+            case "after_interrupt":
+                self._after_interrupt()
+            case "prepare":
+                self._turns.prepared()
+            case "side_effect":
+                self._turns.effects_waited()
+            case "reader":
+                self._turns.reader_ran()
+            case "quiet":
+                self._turns.start_tools()
+            case "interdigit" if self._keypad.digits:
+                self._take_digits()
+            case "settle":
+                self.speaking.settle_due()
+            case "goodbye":
+                self._ending.due()
+            case _:
+                pass
+
+    def _outside(self, event: Event) -> None:
+        """Before setup and after the end: a side effect's result, the socket's end, and what ends it."""
+        match event:
+            case Setup() if not self._ending.done:
+                self._setup()
+            case ToolFinished():
+                self._turns.tool_finished(event)
+            case TimerFired(name="close"):
+                self._out.add(CloseSocket())
+            case SocketClosed():
+                self._closed()
+            case _:
+                pass
+
+    # -- the session's beginning and end
+
+    def _setup(self) -> None:
+        self._set_up = True
+        self._out.add(StartTimer("prepare", self.rules.prepare_deadline))
+        if self.rules.greeting:
+            self.speaking.greeting(self.rules.greeting)
+
+    def _ready(self, event: Prepared) -> None:
+        self._before = event.items
+        self._out.add(CancelTimer("prepare"))
+        if event.resumed and self.turn is None and self.phase is Phase.TALKING:
+            if event.items and not isinstance(event.items[-1], AssistantItem):
+                self._turns.begin()
+            else:
+                self.speaking.line("cut_off")
+        self._turns.prepared()
+
+    def _closed(self) -> None:
+        """What was heard, said and pressed until now is left on record."""
+        self._ending.done = True
+        self.speaking.stopped()
+        self._turns.stopped()
+        if self._keypad.digits:
+            self._note_digits()
+
+    # -- the caller speaks
+
+    def _prompt(self, event: Prompt) -> None:
+        self._listening.final()
+        text = event.voice_prompt.strip()
+        if text:
+            self.speaking.language = event.lang or self.speaking.language
+            self._take_floor()
+            self._turns.prompt(UserItem(text, event.lang))
+        else:
+            self._listened()
+
+    def _take_floor(self) -> None:
+        """The caller has said or pressed something: that settles what an interrupt, or a goodbye, had left open."""
+        self.speaking.ledger.settle_cut()
+        self._turns.released()
+        self._out.add(CancelTimer("after_interrupt"))
+        if self._ending.under_way:
+            self._ending.call_off()
+
+    def _interrupt(self, event: Interrupt) -> None:
+        pressed_at, position = self._pressed
+        by_key = self._out.now - pressed_at < KEY_ECHO
+        cut = self.speaking.interrupted(event.utterance_until_interrupt, position if by_key else self.record.next)
+        if not cut:
+            return
+        if self._ending.under_way:
+            self._ending.interrupted()
+            return
+        self._turns.interrupted(cut)
+        if by_key:
+            # The key has been answered, or will be: as if the interrupt had come before it.
+            self._take_floor()
+            self._turns.go_on()
+            return
+        if self._turns.held:
+            self._out.add(StartTimer("after_interrupt", self.rules.after_interrupt))
+        self._listening.stopped_speech(self._out.now, self.rules.after_interrupt)
+        self._listened()
+
+    def _after_interrupt(self) -> None:
+        if self.phase is not Phase.TALKING or not self._turns.held:
+            return
+        if self._listening.left(self._out.now):
+            self._out.add(StartTimer("after_interrupt", self.rules.after_interrupt))
+        else:
+            self._turns.resume()
+
+    def _client(self, on: bool) -> None:
+        self.speaking.info = True
+        self._listening.client(on, self._out.now)
+        if not on and self._turns.held:
+            self._out.add(StartTimer("after_interrupt", self.rules.after_interrupt))
+        self._listened()
+
+    def _listened(self) -> None:
+        """Something has told whether the caller is speaking."""
+        left = self._listening.left(self._out.now)
+        if left:
+            self._out.add(StartTimer("quiet", left))
+        else:
+            self._out.add(CancelTimer("quiet"))
+            self._turns.start_tools()
+
+    # -- the caller presses keys
+
+    def _key(self, digit: str) -> None:
+        if self._keypad.belongs_to_last(digit, self._out.now):
+            return
+        self._pressed = self._out.now, self.record.next
+        self._listening.key()
+        self._take_floor()
+        key = self.rules.keys.get(digit)
+        if key is not None and not self._keypad.digits:
+            self._mapped(digit, key)
+        elif self._keypad.press(digit):
+            self._take_digits()
+        else:
+            self._out.add(StartTimer("interdigit", self.rules.interdigit))
+
+    def _mapped(self, digit: str, key: Key) -> None:
+        if key.tool:
+            self._turns.supersede()
+        self.record.add(NoteItem(f"The caller pressed {digit}."))
+        line = self.speaking.words(key.say, "keypad")
+        if key.tool:
+            self._turns.key(ToolCall(f"key_{self.record.next}", key.tool, key.arguments), line)
+        else:
+            self._turns.go_on()
+
+    def _take_digits(self) -> None:
+        self._out.add(CancelTimer("interdigit"))
+        self._take_floor()
+        self._turns.supersede()
+        self._note_digits()
+        self._turns.begin()
+
+    def _note_digits(self) -> None:
+        self.record.add(NoteItem(f"The caller pressed {self._keypad.take(self._out.now)} on the keypad."))

@@ -1,0 +1,176 @@
+"""What ``Call`` is told besides frames (events, past tense) and what it wants done (actions, imperative).
+
+Times: ``now`` and all delays are seconds; ``now`` counts from the moment the socket was accepted.
+A *position* is a place in the conversation's history, counted by the call from 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from relay.frames import Incoming
+from relay.items import Item
+from relay.models.base import FinishReason, ToolCall
+from relay.toolbox import ToolOutcome
+
+# events
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """History, person and tools are ready. ``items``: what was said before, repaired. ``resumed``: an earlier session
+    of this call was cut off."""
+
+    items: tuple[Item, ...] = ()
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """Words of the model, made fit for the ear: whole words, spacing kept."""
+
+    turn: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEnded:
+    """The model's terminal event, all its text delivered before."""
+
+    turn: int
+    reason: FinishReason = "stop"
+    calls: tuple[ToolCall, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFailed:
+    """The model's side or a bug ended the round. ``code``: of the error tree, or "bug"."""
+
+    turn: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolFinished:
+    """The tool started by ``StartTool`` with this key is over, whatever became of its turn."""
+
+    key: int
+    outcome: ToolOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SocketClosed:
+    """The socket is gone, whoever closed it."""
+
+
+Event = Incoming | Prepared | Delta | RoundEnded | TurnFailed | ToolFinished | TimerFired | SocketClosed
+
+# actions
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Send words. ``turn``: the turn they belong to, 0 for lines that belong to none."""
+
+    turn: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the talk cycle, if one is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartTurn:
+    """Ask the model. ``round`` counts from 0 inside a turn. ``tools``: whether it may call any."""
+
+    turn: int
+    round: int = 0
+    tools: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTurn:
+    """Stop generating. Nothing of this turn is reported any more but tools begun with a side effect."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class TurnEnded:
+    """Nothing is left to do for this turn. ``outcome``: done, interrupted, superseded or failed."""
+
+    turn: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartTool:
+    """Run a tool. ``owned``: it has a side effect, so from now on it belongs to the process and is never cancelled."""
+
+    key: int
+    call: ToolCall
+    turn: int
+    owned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTool:
+    key: int
+
+
+@dataclass(frozen=True, slots=True)
+class StartTimer:
+    """Report ``TimerFired(name)`` after ``delay``; replaces a running timer of this name."""
+
+    name: str
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelTimer:
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """The item at this position is now this one; None: there is none. ``urgent``: worth a write of its own."""
+
+    position: int
+    item: Item | None
+    urgent: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Send ``end``; ``handoff`` becomes its handoffData. Nothing is sent after it."""
+
+    handoff: dict[str, str] | None = field(default=None, repr=False)
+    reason: str = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class CloseSocket:
+    """Twilio did not close the socket after ``end``: do it."""
+
+
+Action = (
+    Say
+    | Close
+    | StartTurn
+    | CancelTurn
+    | TurnEnded
+    | StartTool
+    | CancelTool
+    | StartTimer
+    | CancelTimer
+    | Put
+    | End
+    | CloseSocket
+)

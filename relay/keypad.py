@@ -1,0 +1,45 @@
+"""Keys of the phone: digits without a meaning of their own are collected into one input; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LATE_POUND = 3.0  # seconds after digits were taken in which a lone # still belongs to them
+MOST_DIGITS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What a key does at once: say a line, run a tool with these arguments (JSON text), or both."""
+
+    say: str = ""
+    tool: str = ""
+    arguments: str = "{}"
+
+
+class Keypad:
+    def __init__(self) -> None:
+        self.digits = ""
+        self._complete = False  # a # has ended the digits
+        self._taken_at: float | None = None  # when digits were taken that no # had ended
+
+    def belongs_to_last(self, digit: str, now: float) -> bool:
+        """Whether this is the # of an input that was taken without it: a caller who ends a code by habit."""
+        late = self._taken_at is not None and now - self._taken_at < LATE_POUND
+        if digit == "#" and not self.digits and late:
+            self._taken_at = None
+            return True
+        return False
+
+    def press(self, digit: str) -> bool:
+        """Collects a key; returns whether the input is complete."""
+        self._complete = digit == "#"
+        if not (self._complete and self.digits):
+            self.digits += digit
+        return self._complete or len(self.digits) >= MOST_DIGITS
+
+    def take(self, now: float) -> str:
+        """The collected keys, spaced, as the model is told."""
+        digits, self.digits = self.digits, ""
+        self._taken_at = None if self._complete else now
+        return " ".join(digits)

@@ -1,0 +1,45 @@
+"""Whether the caller is speaking or about to, as far as frames tell; pure.
+
+``clientSpeaking on`` says so until its ``off`` or the final prompt. Some peers never send ``off``, and a noise is
+followed by no prompt: so neither it nor a partial prompt is believed for ever. An interrupt is a sign by itself, the
+only one where no ``info`` frames come.
+"""
+
+from __future__ import annotations
+
+ON_LIMIT = 15.0  # seconds for which `on` is believed in a session that has shown an `off`
+SIGN_LIMIT = 5.0  # seconds for which it is believed in one that has not, and a partial prompt in both
+EARLY = 0.01  # seconds a timer may fire before its time
+
+
+class Listening:
+    def __init__(self) -> None:
+        self._reports_off = False
+        self._on_until = self._partial_until = 0.0
+
+    def left(self, now: float) -> float:
+        """Seconds for which the caller is taken to be speaking if nothing else comes; 0: quiet."""
+        left = max(self._on_until, self._partial_until) - now
+        return left if left > EARLY else 0.0
+
+    def partial(self, now: float) -> None:
+        self._partial_until = now + SIGN_LIMIT
+
+    def stopped_speech(self, now: float, believed: float) -> None:
+        """An interrupt; it is ``believed`` to tell of words for so many seconds."""
+        self._partial_until = max(self._partial_until, now + believed)
+
+    def client(self, on: bool, now: float) -> None:
+        self._reports_off = self._reports_off or not on
+        self._on_until = now + (ON_LIMIT if self._reports_off else SIGN_LIMIT) if on else 0.0
+
+    def key(self) -> None:
+        """A key press: it is what an interrupt was the sign of."""
+        self._partial_until = 0.0
+
+    def final(self) -> None:
+        """A final prompt: what was being said has been said. Only a peer that reports ``off`` may already have told
+        of the next words."""
+        self._partial_until = 0.0
+        if not self._reports_off:
+            self._on_until = 0.0

@@ -1,0 +1,56 @@
+"""What a call is told about its agent and its limits, and the small states it moves through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Literal
+
+from relay.heard import Utterance
+from relay.keypad import Key
+from relay.toolbox import Effect, ToolPolicy
+
+
+class Phase(Enum):
+    AWAITING_SETUP = "awaiting setup"
+    TALKING = "talking"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRules:
+    """What a call needs to know; times in seconds. ``epoch``: when the socket was accepted, milliseconds since 1970.
+    ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
+    ``preemptible``: whether its own next words do."""
+
+    line: Callable[[str, str], str]
+    policy: Callable[[str], ToolPolicy]
+    canonical: Callable[[str, str], str]
+    epoch: int = 0
+    greeting: str = ""
+    language: str = "en-US"
+    keys: Mapping[str, Key] = field(default_factory=dict)
+    interruptible: bool = True
+    preemptible: bool = False
+    turn_deadline: float = 15.0
+    after_interrupt: float = 2.0
+    prepare_deadline: float = 1.0
+    side_effect_wait: float = 0.4
+    tool_rounds: int = 6
+    goodbye_limit: float = 15.0
+    interdigit: float = 1.2
+
+
+@dataclass(slots=True, eq=False)
+class Turn:
+    number: int
+    part: Literal["waiting", "generating", "tools"] = "waiting"
+    round: int = 0
+    user: int | None = None  # position of the user's words
+    utterance: Utterance | None = None  # of the round in progress
+    said: bool = False  # anything, in any round
+    disturbed: bool = False
+    settled: bool = False  # the reader has run since the calls of the round were complete
+    effect: Effect | None = None

@@ -1,0 +1,93 @@
+"""Tools with a side effect, carried out by the process: begun once, ended by their own deadline, never by a call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import orjson
+import structlog
+
+from relay.errors import Fenced, StoreError
+from relay.jobs import Jobs
+from relay.models.base import ToolCall
+from relay.store.effects import Answered, Effects, InDoubt
+from relay.toolbox import ToolBox, ToolContext, ToolOutcome
+
+log = structlog.get_logger()
+
+
+def _failure(error: str, message: str) -> ToolOutcome:
+    return ToolOutcome(orjson.dumps({"error": error, "message": message}).decode(), ok=False)
+
+
+IN_DOUBT = _failure("unknown_outcome", "This may have been done already. Check before doing it again.")
+REFUSED = _failure("busy", "This could not be started just now. Try again in a moment.")
+TAKEN_OVER = _failure("not_done", "This was not done: the call goes on elsewhere.")
+
+
+class SideEffects:
+    """The side effects of one session. The record in Redis is for other processes; while it cannot be reached, this
+    process's own knowledge (the call's) decides."""
+
+    def __init__(self, tools: ToolBox, effects: Effects, jobs: Jobs, context: ToolContext, epoch: int) -> None:
+        self._tools = tools
+        self._effects = effects
+        self._jobs = jobs
+        self._context = context
+        self._epoch = epoch
+        self._running: set[str] = set()
+        self._dirty = False
+
+    def start(self, call: ToolCall, key: int, done: Callable[[ToolOutcome], None]) -> None:
+        """Runs the call in the background and hands its outcome to ``done``, also after the session has ended."""
+        owner = f"{self._epoch}:{key}"
+        self._dirty = True
+        if self._jobs.start(self._carry_out(call, owner, done), f"effect {self._context.conversation}") is None:
+            done(REFUSED)
+
+    def settle(self) -> None:
+        """A turn ended undisturbed: what was done before is no answer to the same wish made again."""
+        if self._dirty:
+            self._dirty = bool(self._running)
+            self._jobs.start(self._settle(), f"settle {self._context.conversation}")
+
+    async def _settle(self) -> None:
+        try:
+            await self._effects.settle(self._context.conversation, self._epoch, self._running)
+        except StoreError as error:
+            self._dirty = True
+            log.warning("effects not settled", code=error.code)
+
+    async def _carry_out(self, call: ToolCall, owner: str, done: Callable[[ToolOutcome], None]) -> None:
+        self._running.add(owner)
+        try:
+            outcome = await self._once(call, owner)
+        finally:
+            self._running.discard(owner)
+        done(outcome)
+
+    async def _once(self, call: ToolCall, owner: str) -> ToolOutcome:
+        conversation, canonical = self._context.conversation, self._tools.canonical(call.name, call.arguments)
+        recorded = False
+        try:
+            match await self._effects.begin(conversation, self._epoch, call.name, canonical, owner):
+                case Answered(output):
+                    return ToolOutcome(output)
+                case InDoubt():
+                    return IN_DOUBT
+                case _:
+                    recorded = True
+        except Fenced:
+            return TAKEN_OVER
+        except StoreError as error:
+            log.warning("effect begun without a record", tool=call.name, code=error.code)
+        outcome = await self._tools.run(call.name, call.arguments, self._context)
+        if recorded:
+            try:
+                if outcome.ok:
+                    await self._effects.finish(conversation, self._epoch, call.name, canonical, owner, outcome.output)
+                else:
+                    await self._effects.withdraw(conversation, call.name, canonical, owner)
+            except StoreError as error:
+                log.warning("result of an effect not recorded", tool=call.name, code=error.code)
+        return outcome

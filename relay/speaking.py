@@ -1,0 +1,220 @@
+"""What a call says: talk cycles, the ledger of what may still be playing, and its record in the history; pure.
+
+Every method that can lead to something appends actions to the shared ``Outbox``, which also tells the time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from relay.events import Action, Close, Put, Say, StartTimer
+from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance
+from relay.items import AssistantItem, AssistantStatus, Item
+from relay.listening import EARLY
+from relay.rules import CallRules
+
+SETTLE_GRACE = 2.0  # seconds after its estimated end at which speech counts as over without proof
+SAVE_EVERY = 0.25  # seconds between two saves of a reply in progress
+
+
+@dataclass(slots=True)
+class Outbox:
+    """The actions of the event being handled, and its moment in the session's seconds."""
+
+    now: float = 0.0
+    actions: list[Action] = field(default_factory=list)
+
+    def add(self, *actions: Action) -> None:
+        self.actions.extend(actions)
+
+    def take(self) -> list[Action]:
+        actions, self.actions = self.actions, []
+        return actions
+
+
+class Record:
+    """The history of this session: items by position. A position is given out once, in the order things happened."""
+
+    def __init__(self, outbox: Outbox) -> None:
+        self.items: dict[int, Item] = {}
+        self.next = 0
+        self._outbox = outbox
+
+    def add(self, item: Item) -> int:
+        position = self.reserve()
+        self.put(position, item)
+        return position
+
+    def reserve(self) -> int:
+        self.next += 1
+        return self.next - 1
+
+    def put(self, position: int, item: Item | None, urgent: bool = True) -> None:
+        """Nothing is written where nothing changes."""
+        if self.items.get(position) == item:
+            return
+        if item is None:
+            self.items.pop(position, None)
+        else:
+            self.items[position] = item
+        self._outbox.add(Put(position, item, urgent))
+
+    def in_order(self) -> list[Item]:
+        return [self.items[position] for position in sorted(self.items)]
+
+
+class Speaking:
+    """Everything that is said goes through here. At most one utterance is open: that of the turn in progress."""
+
+    def __init__(self, outbox: Outbox, record: Record, rules: CallRules) -> None:
+        self.ledger = Ledger()
+        self.info = False  # info frames have been seen in this session
+        self.agent_on_at: float | None = None  # since when Twilio reports the agent as speaking
+        self.language = rules.language  # the caller's
+        self._outbox = outbox
+        self._record = record
+        self._rules = rules
+        self._saved = 0.0
+
+    # -- giving
+
+    def begin(self, turn: int, text: str, origin: str = "") -> Utterance:
+        """The first words of an utterance. Those of a turn stay open for more; the rest is complete at once."""
+        now = self._outbox.now
+        if self._rules.preemptible:
+            for utterance in self.ledger.preempt(now):
+                self._save(utterance)
+        utterance = self.ledger.open(Utterance(self._record.reserve(), turn, now, origin=origin))
+        utterance.append(text)
+        self._save(utterance)
+        return utterance
+
+    def more(self, utterance: Utterance, text: str) -> None:
+        utterance.append(text)
+        if self._outbox.now - self._saved >= SAVE_EVERY:
+            self._save(utterance, urgent=False)
+
+    def line(self, name: str) -> Utterance | None:
+        """One of the agent's fixed lines, in the caller's language."""
+        return self.words(self._rules.line(name, self.language), name)
+
+    def words(self, text: str, origin: str) -> Utterance | None:
+        """Fixed words, in a talk cycle of their own; none if there are none."""
+        for utterance in self.ledger.utterances:
+            self.close(utterance)
+        if not text:
+            return None
+        utterance = self.begin(0, text, origin)
+        self._outbox.add(Say(0, text))
+        self.close(utterance)
+        return utterance
+
+    def greeting(self, text: str) -> None:
+        """Twilio speaks it by itself: no frame of ours, but words the caller may hear and cut."""
+        self._shut(self.begin(0, text, "greeting"))
+
+    def close(self, utterance: Utterance | None) -> None:
+        """Nothing more of this utterance will be sent."""
+        if utterance is None or not utterance.open:
+            return
+        self._outbox.add(Close())
+        self._shut(utterance)
+        self._save(utterance)
+
+    def supersede(self, turn: int) -> None:
+        """The caller went on: what was sent of the turn and is not over stays, marked, and is still played."""
+        for utterance in self.ledger.utterances:
+            if utterance.turn == turn:
+                utterance.superseded = True
+                self.close(utterance)
+                self._save(utterance)
+
+    def _shut(self, utterance: Utterance) -> None:
+        utterance.open = False
+        self._outbox.add(StartTimer("settle", max(0.0, self.ledger.expected_end() - self._outbox.now) + SETTLE_GRACE))
+
+    # -- reports
+
+    def interrupted(self, text: str, position: int) -> list[Utterance]:
+        """Speech was stopped: returns what this cut, nothing if there was nothing left to cut. Utterances from this
+        position on were given after the moment the interrupt tells of."""
+        ledger = self.ledger
+        later = [u for u in ledger.utterances if u.position >= position]
+        ledger.utterances = [u for u in ledger.utterances if u.position < position]
+        cut: list[Utterance] = []
+        # Every interrupt cuts the last one: if it is cut, this is the same interrupt told twice.
+        if ledger.utterances and not ledger.utterances[-1].cut:
+            self._outbox.add(Close())
+            for utterance in ledger.interrupted(text, self._outbox.now):
+                self._save(utterance, over=True)
+            cut = list(ledger.utterances)
+            for utterance in cut:
+                utterance.open = False
+                self._save(utterance)
+        ledger.utterances += later
+        return cut
+
+    def played(self, text: str) -> bool:
+        """Proof that words were heard: returns whether they were ours."""
+        self.info = True
+        if not self.ledger.played(text):
+            return False
+        for utterance in (*self.ledger.preempted, *self.ledger.utterances):
+            self._save(utterance)
+        return True
+
+    def agent(self, on: bool) -> None:
+        """``agentSpeaking``: silence settles what had been heard, or, without proof, what must have been."""
+        self.info = True
+        self.agent_on_at = self._outbox.now if on else None
+        if not on:
+            for utterance in self.ledger.settle_heard():
+                self._save(utterance, over=True)
+            self._settle(SETTLE_GRACE if self.ledger.proof else 0.0)
+
+    def tick(self) -> None:
+        """Time has passed: without info frames the clock alone tells what is over."""
+        if not self.info and self.ledger.utterances:
+            self._settle(SETTLE_GRACE)
+
+    def settle_due(self) -> None:
+        """The timer ``settle`` fired. While the agent is reported speaking its silence will settle what is over."""
+        if self.agent_on_at is None:
+            self._settle(SETTLE_GRACE - EARLY)
+
+    def stopped(self) -> None:
+        """Nothing more will be played: what is on record becomes what was heard."""
+        self.ledger.stopped(self._outbox.now)
+        for utterance in self.ledger.utterances:
+            utterance.open = False
+            self._save(utterance, over=True)
+        self.ledger.utterances.clear()
+
+    def end(self) -> float | None:
+        """Estimate of when all that was sent will have been heard, which may be past; None when it has been."""
+        utterances = [u for u in self.ledger.utterances if not u.cut]
+        if all(u.all_heard for u in utterances):
+            return None
+        if self.ledger.proof:
+            return self._outbox.now + sum(len(u.text) - len(u.heard()) for u in utterances) / CHARACTERS_PER_SECOND
+        return self.ledger.expected_end()
+
+    # -- the record
+
+    def _settle(self, grace: float) -> None:
+        for utterance in self.ledger.settle(self._outbox.now, grace):
+            self._save(utterance, over=True)
+
+    def _save(self, utterance: Utterance, *, over: bool = False, urgent: bool = True) -> None:
+        """Puts the utterance on record as it stands; ``over``: nothing will change any more."""
+        self._saved = self._outbox.now
+        status: AssistantStatus = "done" if over else "open"
+        if utterance.cut:
+            status = "interrupted"
+        elif utterance.superseded:
+            status = "superseded"
+        started = self._rules.epoch + int(utterance.started * 1000)
+        text = utterance.heard() if utterance.cut else utterance.text
+        heard = utterance.heard_words if status == "open" else 0
+        item = AssistantItem(text, status, heard, started, utterance.origin) if text else None
+        self._record.put(utterance.position, item, urgent)

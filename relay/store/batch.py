@@ -1,0 +1,88 @@
+"""Many conversations' writes on one round trip.
+
+A script called by itself costs this process about 200 us of CPU, most of it on the way through the client; in a
+pipeline of ten it costs 25. Writes behind a call can wait the few milliseconds in which others join them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from redis.exceptions import NoScriptError
+
+from relay.store.client import translate
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+    from redis.commands.core import AsyncScript
+
+WINDOW = 0.02  # seconds in which calls join the first
+MOST = 100  # calls of one round trip
+
+Call = tuple[list[Any], "asyncio.Future[Any]"]
+
+
+class Batch:
+    """Calls of one script, sent together. A call fails or succeeds by itself, but for the connection they share.
+
+    Calls of one key keep their order only where each waits for the one before. The task that sends lives while calls
+    wait for it, and each of these waits for its answer: there is nothing to close.
+    """
+
+    def __init__(self, redis: Redis, script: AsyncScript, window: float = WINDOW) -> None:
+        self._redis = redis
+        self._script = script
+        self._window = window
+        self._waiting: list[Call] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """The script's answer. Raises StoreError. A cancel leaves it run or not."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(([len(keys), *keys, *args], answer))
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._send_all(), name="store batch")
+        return await answer
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            await asyncio.sleep(self._window)
+            calls, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                with translate():
+                    await self._send(calls)
+            except Exception as error:
+                for _, answer in calls:
+                    if not answer.done():
+                        answer.set_exception(error)
+
+    async def _send(self, calls: list[Call]) -> None:
+        answers = await self._execute(calls)
+        lacking = [call for call, answer in zip(calls, answers, strict=True) if isinstance(answer, NoScriptError)]
+        if lacking:
+            await self._redis.script_load(self._script.script)
+            again = iter(await self._execute(lacking))
+            answers = [next(again) if isinstance(answer, NoScriptError) else answer for answer in answers]
+        for (_, waiting), answer in zip(calls, answers, strict=True):
+            if waiting.done():
+                continue
+            if isinstance(answer, Exception):
+                try:
+                    with translate():
+                        raise answer
+                except Exception as error:
+                    waiting.set_exception(error)
+            else:
+                waiting.set_result(answer)
+
+    async def _execute(self, calls: list[Call]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for args, _ in calls:
+                pipeline.evalsha(self._script.sha, *args)
+            answers: list[Any] = await pipeline.execute(raise_on_error=False)
+        return answers
+
+
+__all__ = ["Batch"]

@@ -1,0 +1,165 @@
+"""A conversation in Redis: its items by position, and its state.
+
+``conversation:{id}:items``   sorted set, score = position, member = the item's JSON with its position as ``p`` (members
+                              of a sorted set are unique: two equal items at two positions must not become one)
+``conversation:{id}:state``   hash: ``epoch`` (of the session that owns the conversation), ``before`` (of the one before
+                              it), ``seen`` (when the owner last had something to write), and what the session notes
+
+An epoch is the time, in ms since 1970, at which a session's socket was accepted. Every access claims the conversation
+for its epoch and is refused (``Fenced``) when a newer one holds it. All of it may be repeated at will.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from relay.errors import Fenced
+from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY, whole_words, words
+from relay.items import AssistantItem, Item, ToolItem, load_item, replace
+from relay.store.batch import Batch
+from relay.store.client import translate
+from relay.store.scripts import script, text
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+MOST_ITEMS = 2000  # what one load returns at most, the newest; a call has far fewer
+UNKNOWN_OUTCOME = orjson.dumps(
+    {
+        "status": "unknown",
+        "note": "The line dropped while this was running, so its outcome is unknown. Check before repeating it.",
+    }
+).decode()
+
+
+def items_key(conversation: str) -> str:
+    return f"conversation:{{{conversation}}}:items"
+
+
+def state_key(conversation: str) -> str:
+    return f"conversation:{{{conversation}}}:state"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What Redis holds. ``base``: the first position free for the session that loaded; ``before``: the epoch of the
+    session before it, 0 for none. Items this program cannot read are left out, and keep their place."""
+
+    entries: list[tuple[int, Item]]
+    base: int
+    state: dict[str, str]
+    before: int = 0
+
+    @property
+    def seen(self) -> int:
+        """Ms since 1970 at which the session before last had something to write, 0 if unknown."""
+        value = self.state.get("seen", "")
+        return int(value) if value.isdecimal() else 0
+
+
+class HistoryStore(Protocol):
+    """What a conversation's writer needs; ``History`` satisfies it."""
+
+    async def load(self, conversation: str, epoch: int) -> Loaded: ...
+
+    async def put(
+        self,
+        conversation: str,
+        epoch: int,
+        entries: Sequence[tuple[int, bytes]],
+        state: Mapping[str, str] | None = None,
+    ) -> None: ...
+
+
+class History:
+    """Loads and writes conversations; ``ttl`` in seconds counts from the last access."""
+
+    def __init__(self, redis: Redis, ttl: float) -> None:
+        self._ttl_ms = int(ttl * 1000)
+        self._load = script(redis, "history_load")
+        self._put = Batch(redis, script(redis, "history_put"))
+
+    async def load(self, conversation: str, epoch: int) -> Loaded:
+        """Claims the conversation for this epoch and returns what is stored, unrepaired (see ``repair``).
+
+        Raises Fenced, StoreError. A cancel leaves the conversation claimed or not; repeating tells the same.
+        """
+        with translate():
+            reply = await self._load(
+                keys=[items_key(conversation), state_key(conversation)], args=[epoch, self._ttl_ms, MOST_ITEMS]
+            )
+        if reply is None:
+            raise Fenced("a newer session owns this conversation")
+        before, members, fields = reply
+        scores = [int(float(score)) for score in members[1::2]]
+        loaded = zip(scores, map(load_item, members[::2]), strict=True)
+        return Loaded(
+            entries=[(position, item) for position, item in loaded if item is not None],
+            base=scores[-1] + 1 if scores else 0,
+            state=dict(zip(map(text, fields[::2]), map(text, fields[1::2]), strict=True)),
+            before=int(before),
+        )
+
+    async def put(
+        self,
+        conversation: str,
+        epoch: int,
+        entries: Sequence[tuple[int, bytes]],
+        state: Mapping[str, str] | None = None,
+    ) -> None:
+        """Writes (position, ``dump_item`` JSON) pairs, empty bytes removing what is there, and fields of the state:
+        all or nothing, replacing what was at these positions.
+
+        Raises Fenced, StoreError. A cancel or a timeout leaves it written or not; repeating is right in both cases.
+        """
+        fields = [word for pair in (state or {}).items() for word in pair]
+        args: list[int | str | bytes] = [epoch, self._ttl_ms, len(fields), *fields]
+        for position, raw in entries:
+            args += (position, b'{"p":%d,%b' % (position, raw[1:]) if raw else b"")
+        written = await self._put([items_key(conversation), state_key(conversation)], args)
+        if not written:
+            raise Fenced("a newer session owns this conversation")
+
+
+Rewrite = tuple[int, Item | None]
+
+
+def repair(entries: Sequence[tuple[int, Item]], dropped_ms: int) -> tuple[list[tuple[int, Item]], list[Rewrite]]:
+    """What a resumed session makes of what the session before it left, and what it therefore has to write.
+
+    A tool call still running has no owner any more: its outcome is unknown. A reply still open is cut to the words
+    known to be played, or, where none are, to those that fit between its first frame and ``dropped_ms`` (ms since
+    1970, by the same clock as the items' ``started``); it goes where nothing was heard. Doing it twice changes nothing.
+    """
+    items: list[tuple[int, Item]] = []
+    rewrites: list[Rewrite] = []
+    for position, item in entries:
+        repaired: Item | None = item
+        match item:
+            case ToolItem(status="running"):
+                repaired = replace(item, status="unknown", output=UNKNOWN_OUTCOME)
+            case AssistantItem(status="open"):
+                repaired = _heard(item, dropped_ms)
+        if repaired is not item:
+            rewrites.append((position, repaired))
+        if repaired is not None:
+            items.append((position, repaired))
+    return items, rewrites
+
+
+def _heard(item: AssistantItem, dropped_ms: int) -> AssistantItem | None:
+    count = item.heard
+    if count == 0 and item.started > 0:
+        spoken = ((dropped_ms - item.started) / 1000 - SPEECH_DELAY) * CHARACTERS_PER_SECOND
+        count = sum(1 for _, end in words(item.text) if end <= spoken)
+    heard = whole_words(item.text, count)
+    if not heard:
+        return None
+    return replace(item, text=heard, status="done" if heard == item.text else "interrupted", heard=0)
+
+
+__all__ = ["History", "HistoryStore", "Loaded", "Rewrite", "items_key", "repair", "state_key"]

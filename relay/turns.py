@@ -1,0 +1,327 @@
+"""Turns: one input and its answer, at most one at a time, and the tools it uses; pure.
+
+A turn is *waiting* (for the history, for a side effect of the turn before, for the caller who has the floor),
+*generating*, or it has *tools* running. What the tasks of a turn report when it is over is dropped here by its number,
+which is why no word of it can follow an interrupt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from relay.desk import TOO_MANY_ROUNDS, Desk, Work
+from relay.ending import Ending
+from relay.events import (
+    CancelTimer,
+    CancelTool,
+    CancelTurn,
+    Delta,
+    RoundEnded,
+    Say,
+    StartTimer,
+    StartTool,
+    StartTurn,
+    ToolFinished,
+    TurnEnded,
+)
+from relay.heard import Utterance
+from relay.items import NoteItem, UserItem, replace
+from relay.listening import Listening
+from relay.models.base import ToolCall
+from relay.rules import CallRules, Turn
+from relay.speaking import Outbox, Record, Speaking
+
+CUT_NOTE = (
+    "Your last words were cut off, and the caller said nothing more. They heard only what stands above. "
+    "Go on from there in a natural way without repeating it."
+)
+
+
+class Turns:
+    def __init__(
+        self,
+        rules: CallRules,
+        outbox: Outbox,
+        record: Record,
+        speaking: Speaking,
+        listening: Listening,
+        ending: Ending,
+    ) -> None:
+        self.current: Turn | None = None
+        self.held = False  # the caller has the floor, or the call is ending: nothing new is begun
+        self._rules = rules
+        self._out = outbox
+        self._record = record
+        self._speaking = speaking
+        self._listening = listening
+        self._ending = ending
+        self._desk = Desk(rules.policy, rules.canonical)
+        self._number = 0
+        self._prepared = False
+        self._effects_waited = True
+        self._ask_again = False  # what was cut is asked for again if the caller says nothing
+        self._untold = False  # a result came that no request has carried
+        self._words: list[UserItem] = []  # prompts that wait for a turn that may not be interrupted
+
+    # -- what begins, holds and ends a turn
+
+    def prepared(self) -> None:
+        """History, person and tools are ready, or have taken too long."""
+        self._prepared = True
+        self.go_on()
+
+    def prompt(self, words: UserItem) -> None:
+        """The caller's words; those that come in a turn that may not be interrupted wait for its end."""
+        turn = self.current
+        if turn is None or self._rules.interruptible or turn.part == "waiting":
+            self._answer(words)
+            return
+        if turn.part == "tools" and turn.said and not self._words:
+            self._out.add(StartTimer("turn", self._rules.turn_deadline))
+        self._words.append(words)
+        self.go_on()
+
+    def key(self, call: ToolCall, line: Utterance | None) -> None:
+        """A key whose tool runs at once, with the line it said."""
+        turn = self._begin(None)
+        turn.said, turn.utterance = line is not None, line
+        self._take_calls(turn, (call,))
+
+    def begin(self) -> None:
+        """A turn for what is on record."""
+        self._begin(None)
+        self._go()
+
+    def supersede(self) -> None:
+        """The turn, if there is one, is over before its end: what was said of it stands, what it wanted ends."""
+        turn = self.current
+        if turn is not None:
+            self._drop_work(turn)
+            self._speaking.supersede(turn.number)
+            self._end("superseded")
+
+    def interrupted(self, cut: Sequence[Utterance]) -> None:
+        """Speech was cut. Was it the turn's: what it generates is lost, its tools go on, the caller has the floor."""
+        turn = self.current
+        if turn is None:
+            if not all(u.all_heard for u in cut):
+                self.held = self._ask_again = True
+        elif any(u.turn == turn.number for u in cut):
+            turn.disturbed = self.held = True
+            self._desk.disturb(turn.number)
+            if turn.part == "generating":
+                self._out.add(CancelTurn(turn.number))
+                self._end("interrupted")
+                self._ask_again = True
+
+    def released(self) -> None:
+        """The caller has gone on: what was cut is not asked for again."""
+        self.held = self._ask_again = False
+
+    def resume(self) -> None:
+        """Nothing followed an interrupt: the turn goes on by itself."""
+        again = self._ask_again
+        self.released()
+        if self.current is None and again:
+            self._record.add(NoteItem(CUT_NOTE))
+            self.begin()
+        else:
+            self.go_on()
+
+    def go_on(self) -> None:
+        """What had to wait may go on: the turn, or telling of a result that came late."""
+        if self.current is not None:
+            self.start_tools()
+            self._go()
+        elif self._untold and not self.held:
+            self.begin()
+
+    def fail(self) -> None:
+        """Nothing usable came: the caller hears an apology, and the call goes on."""
+        turn = self.current
+        if turn is None:
+            return
+        self._drop_work(turn)
+        self._speaking.line("apology")
+        self._end("failed")
+        self._after()
+
+    def stopped(self) -> None:
+        """The socket is gone: what the caller said is left on record."""
+        if self.current is not None:
+            self._drop_work(self.current)
+            self._end("interrupted")
+        if self._words:
+            self._record.add(self._waiting_words())
+
+    # -- the model
+
+    def delta(self, event: Delta) -> None:
+        turn = self.current
+        if turn is None or turn.number != event.turn or turn.part != "generating":
+            return
+        utterance = turn.utterance
+        if utterance is not None and utterance.open:
+            self._speaking.more(utterance, event.text)
+        elif not event.text.strip():
+            return
+        else:
+            turn.utterance = self._speaking.begin(turn.number, event.text)
+            turn.said = True
+            self._out.add(CancelTimer("turn"))
+        self._out.add(Say(turn.number, event.text))
+
+    def round_ended(self, event: RoundEnded) -> None:
+        turn = self.current
+        if turn is None or turn.number != event.turn or turn.part != "generating":
+            return
+        self._speaking.close(turn.utterance)
+        if event.calls:
+            self._take_calls(turn, event.calls)
+        elif turn.said:
+            self._over(turn)
+        else:
+            self.fail()  # a model that says nothing must not leave the caller in silence
+
+    # -- tools
+
+    def reader_ran(self) -> None:
+        """The reader has taken in what had arrived when the calls were complete."""
+        if self.current is not None:
+            self.current.settled = True
+            self.start_tools()
+
+    def effects_waited(self) -> None:
+        """A side effect of a turn before has been waited for long enough."""
+        self._effects_waited = True
+        self._go()
+
+    def start_tools(self) -> None:
+        """Begins what may begin by now."""
+        turn = self.current
+        if turn is None or turn.part != "tools" or not self._prepared:
+            return
+        free = turn.settled and not self.held and not self._listening.left(self._out.now)
+        for work in self._desk.startable(turn.number, turn.round, free):
+            if work.state == "running":
+                self._out.add(StartTool(work.key, work.call, turn.number, work.policy.side_effect))
+            else:
+                self._report(work)
+        self._next_round(turn)
+
+    def tool_finished(self, event: ToolFinished) -> None:
+        for work in self._desk.finish(event.key, event.outcome):
+            self._report(work)
+        if not self._effects_waited and not self._desk.running_effects():
+            self._effects_waited = True
+            self._out.add(CancelTimer("side_effect"))
+        if not self._ending.done:
+            self.go_on()
+
+    # -- inside
+
+    def _answer(self, words: UserItem) -> None:
+        """A turn for these words; together with those of the turn before where nothing of that one has happened."""
+        turn = self.current
+        position: int | None = None
+        if turn is not None and turn.user is not None and turn.user == self._record.next - 1:
+            position, before = turn.user, self._record.items[turn.user]
+            assert isinstance(before, UserItem)
+            words = replace(words, text=f"{before.text} {words.text}")
+        self.supersede()
+        if position is None:
+            position = self._record.reserve()
+        self._record.put(position, words)
+        self._begin(position)
+        self._go()
+
+    def _begin(self, user: int | None) -> Turn:
+        self._number += 1
+        turn = self.current = Turn(self._number, user=user)
+        self._effects_waited = not self._desk.running_effects()
+        self._out.add(StartTimer("turn", self._rules.turn_deadline))
+        if not self._effects_waited:
+            self._out.add(StartTimer("side_effect", self._rules.side_effect_wait))
+        return turn
+
+    def _go(self) -> None:
+        """Asks the model, if a turn waits for nothing any more."""
+        turn = self.current
+        if turn is None or turn.part != "waiting" or self.held or not (self._prepared and self._effects_waited):
+            return
+        turn.part = "generating"
+        turn.utterance = None
+        self._untold = False
+        self._out.add(StartTurn(turn.number, turn.round, tools=turn.round < self._rules.tool_rounds))
+
+    def _take_calls(self, turn: Turn, calls: Iterable[ToolCall]) -> None:
+        turn.part = "tools"
+        turn.settled = False
+        for call in calls:
+            work = self._desk.add(self._record.reserve(), call, turn.number, turn.round)
+            if turn.round >= self._rules.tool_rounds:
+                self._desk.finish(work.key, TOO_MANY_ROUNDS)
+            self._report(work)
+        if turn.round >= self._rules.tool_rounds:
+            self.fail()
+        else:
+            self._out.add(StartTimer("reader", 0.0))
+            self.start_tools()
+
+    def _report(self, work: Work) -> None:
+        """Puts work on record as it stands; finished, it may lead to something."""
+        self._record.put(work.key, work.item())
+        if work.outcome is None:
+            return
+        turn = self.current
+        if turn is None or work.turn != turn.number:
+            self._untold = True
+        elif work.outcome.effects:
+            turn.effect = work.outcome.effects[-1]
+
+    def _next_round(self, turn: Turn) -> None:
+        """When every tool of the round is over: what it led to, or the model's next round."""
+        if self.held or self._desk.unfinished(turn.number):
+            return
+        if turn.effect is not None:
+            self._over(turn)
+            return
+        if turn.said and not self._words:
+            self._out.add(StartTimer("turn", self._rules.turn_deadline))
+        turn.round += 1
+        turn.part = "waiting"
+        self._go()
+
+    def _over(self, turn: Turn) -> None:
+        if not turn.disturbed:
+            self._desk.settle()
+        self._end("interrupted" if turn.disturbed else "done")
+        if turn.effect is not None and not self._words:
+            self.held = True
+            self._ending.begin(turn.effect, said=turn.utterance is not None)
+        else:
+            self._after()
+
+    def _after(self) -> None:
+        if self._words:
+            self._answer(self._waiting_words())
+        else:
+            self.go_on()
+
+    def _waiting_words(self) -> UserItem:
+        words, self._words = self._words, []
+        return UserItem(" ".join(item.text for item in words), words[-1].lang)
+
+    def _drop_work(self, turn: Turn) -> None:
+        """Stops what a turn had going; side effects go on by themselves."""
+        if turn.part == "generating":
+            self._out.add(CancelTurn(turn.number))
+        ended, running = self._desk.abandon(turn.number)
+        self._out.add(*(CancelTool(work.key) for work in running))
+        for work in ended:
+            self._record.put(work.key, work.item())
+
+    def _end(self, outcome: str) -> None:
+        assert self.current is not None
+        self._out.add(CancelTimer("turn"), CancelTimer("side_effect"), TurnEnded(self.current.number, outcome))
+        self.current = None

@@ -1,0 +1,65 @@
+"""What stands between Twilio and several equal processes: it passes connections on to one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+
+class Front:
+    """A proxy of bytes. ``url`` never changes; ``fail_over`` cuts every connection and passes new ones on elsewhere."""
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._pipes: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._server: asyncio.Server | None = None
+        self.url = ""
+
+    def fail_over(self, target: str) -> None:
+        self._target = target
+        for writer in self._open:
+            writer.transport.abort()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.fail_over("")
+        for pipe in self._pipes:
+            pipe.cancel()
+        if self._pipes:
+            await asyncio.wait(self._pipes)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = urlsplit(self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(there.hostname, there.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        for each in (writer, far_writer):
+            self._open.add(each)
+        for source, sink in ((reader, far_writer), (far_reader, writer)):
+            pipe = asyncio.create_task(self._pipe(source, sink), name="pipe")
+            self._pipes.add(pipe)
+            pipe.add_done_callback(self._pipes.discard)
+
+    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                sink.write(data)
+                await sink.drain()
+        except (ConnectionError, TimeoutError):
+            pass
+        finally:
+            sink.close()
+            self._open.discard(sink)

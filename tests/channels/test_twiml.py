@@ -1,0 +1,137 @@
+"""The TwiML we answer with: attribute names letter for letter, everything escaped, always readable XML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from channels.twilio import twiml
+
+# conversation-relay.md 2.2, without the two that are not the agent file's to set.
+ATTRIBUTES = (
+    "welcomeGreetingInterruptible language ttsLanguage ttsProvider voice transcriptionLanguage transcriptionProvider"
+    " speechModel eotThreshold partialPrompts deepgramSmartFormat speechTimeout turnDetection interruptible"
+    " interruptSensitivity ignoreBackchannel echoPromptFiltering reportInputDuringAgentSpeech preemptible dtmfDetection"
+    " hints profanityFilter backgroundNoiseReduction elevenlabsTextNormalization events debug intelligenceService"
+    " conversationConfiguration conversationId applicationReconnect"
+)
+
+
+@dataclass
+class Agent:
+    relay: Mapping[str, str] = field(default_factory=dict)
+    languages: tuple[Mapping[str, str], ...] = ()
+
+
+def connected(agent: Agent, *, greeting: str | None = "Hello", **parameters: str) -> ElementTree.Element:
+    document = twiml.connect(
+        agent,
+        relay_url="wss://h.example/voice/relay",
+        action_url="https://h.example/voice/action?attempt=0&agent=default",
+        parameters=parameters,
+        greeting=greeting,
+    )
+    assert document.startswith('<?xml version="1.0" encoding="UTF-8"?><Response>')
+    return ElementTree.fromstring(document.encode())
+
+
+def relay_of(response: ElementTree.Element) -> ElementTree.Element:
+    (connect,) = response
+    (relay,) = connect
+    assert (response.tag, connect.tag, relay.tag) == ("Response", "Connect", "ConversationRelay")
+    return relay
+
+
+def test_every_attribute_reaches_twilio_under_its_own_name() -> None:
+    """All attributes of section 2.2 come out exactly as the agent file writes them, and no other does."""
+    values = {name: f"value of {name}" for name in ATTRIBUTES.split()}
+    assert relay_of(connected(Agent(values))).attrib == {
+        **values,
+        "url": "wss://h.example/voice/relay",
+        "welcomeGreeting": "Hello",
+    }
+
+
+def test_defaults_are_the_agents_to_change() -> None:
+    """Info frames and keys are asked for unless the agent says otherwise; nothing else is."""
+    assert relay_of(connected(Agent(), greeting=None)).attrib == {
+        "url": "wss://h.example/voice/relay",
+        "events": "speaker-events tokens-played",
+        "dtmfDetection": "true",
+    }
+    changed = relay_of(connected(Agent({"events": "speaker-events", "dtmfDetection": "false"})))
+    assert (changed.get("events"), changed.get("dtmfDetection")) == ("speaker-events", "false")
+
+
+def test_address_and_greeting_are_not_the_agent_files() -> None:
+    """The socket's address is ours whatever the file says, and a resumed session is not greeted by either way."""
+    agent = Agent({"url": "wss://evil.example/", "welcomeGreeting": "From the table"})
+    assert relay_of(connected(agent)).get("url") == "wss://h.example/voice/relay"
+    assert relay_of(connected(agent)).get("welcomeGreeting") == "Hello"
+    assert relay_of(connected(agent, greeting=None)).get("welcomeGreeting") is None
+    assert relay_of(connected(agent, greeting="")).get("welcomeGreeting") is None
+
+
+def test_action_is_a_post_to_the_url_as_given() -> None:
+    """The action URL survives escaping with its query, and is asked for by POST."""
+    (connect,) = connected(Agent())
+    assert connect.attrib == {
+        "action": "https://h.example/voice/action?attempt=0&agent=default",
+        "method": "POST",
+    }
+
+
+def test_languages_and_parameters_are_children_in_order() -> None:
+    """Each language keeps its attributes, each parameter its name and value."""
+    languages = (
+        {"code": "es-ES", "ttsProvider": "Google", "voice": "es-ES-Standard-A"},
+        {"code": "multi", "transcriptionProvider": "Deepgram", "speechModel": "nova-3-general"},
+    )
+    relay = relay_of(connected(Agent(languages=languages), ticket="1.2.3", attempt="1"))
+    assert [(child.tag, child.attrib) for child in relay] == [
+        ("Language", languages[0]),
+        ("Language", languages[1]),
+        ("Parameter", {"name": "ticket", "value": "1.2.3"}),
+        ("Parameter", {"name": "attempt", "value": "1"}),
+    ]
+
+
+def test_dial_says_first_what_there_is_to_say() -> None:
+    """A transfer dials the number, after the words if any, in their language where <Say> knows it."""
+    assert twiml.dial("+15550100200").endswith("<Response><Dial><Number>+15550100200</Number></Dial></Response>")
+    assert twiml.dial("+15550100200", first="Sorry & bye", language="de-DE").endswith(
+        '<Response><Say language="de-DE">Sorry &amp; bye</Say><Dial><Number>+15550100200</Number></Dial></Response>'
+    )
+
+
+@pytest.mark.parametrize("language", ["", "multi", "en", "x-klingon"])
+def test_say_names_no_language_it_would_refuse(language: str) -> None:
+    """A code <Say> does not take is left out, not passed on to fail the document."""
+    assert twiml.say_and_hangup("Bye", language=language).endswith("<Response><Say>Bye</Say><Hangup /></Response>")
+
+
+def test_ends_without_words() -> None:
+    """Hanging up without a word, and having nothing to do."""
+    assert twiml.say_and_hangup().endswith("<Response><Hangup /></Response>")
+    assert twiml.empty().endswith("<Response />")
+
+
+def readable(text: str) -> str:
+    """What of a text XML 1.0 can carry at all."""
+    return "".join(
+        c for c in text if c in "\t\n\r" or " " <= c <= "\ud7ff" or "\ue000" <= c <= "\ufffd" or c >= "\U00010000"
+    )
+
+
+@given(st.text(st.characters(), min_size=1, max_size=30))
+@example("a\ud800b\x00c\ufffe<&\"'>")
+def test_any_text_survives(text: str) -> None:
+    """Whatever a greeting or a spoken line holds, the document can be read and says it, as far as XML can carry it."""
+    assert relay_of(connected(Agent(), greeting="." + text)).get("welcomeGreeting") == "." + readable(text)
+    (say, _) = ElementTree.fromstring(twiml.say_and_hangup("." + text).encode())
+    assert (say.text or "").replace("\n", "\r") == "." + readable(text).replace("\r\n", "\r").replace("\n", "\r")

@@ -1,0 +1,322 @@
+"""The settings: names, defaults, what is refused and how it is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from config.settings import CHECKOUT, Settings, load_settings
+from relay.errors import ConfigError
+
+DEFAULTS: dict[str, Any] = {
+    "HOST": "127.0.0.1",
+    "PORT": 8080,
+    "PUBLIC_URL": None,
+    "REDIS_URL": None,
+    "DATA_DIR": CHECKOUT / "data",
+    "LOG_LEVEL": "info",
+    "LOG_FORMAT": "auto",
+    "AGENTS_DIR": CHECKOUT / "config" / "agents",
+    "DEFAULT_AGENT": "default",
+    "OPENAI_API_KEY": None,
+    "OPENAI_BASE_URL": None,
+    "OPENAI_MODEL": "gpt-5.4-mini",
+    "OPENAI_API": "auto",
+    "OPENAI_REASONING": "none",
+    "TWILIO_ACCOUNT_SID": None,
+    "TWILIO_AUTH_TOKEN": (),
+    "TWILIO_API_KEY": None,
+    "TWILIO_API_SECRET": None,
+    "TWILIO_PHONE_NUMBER": None,
+    "TWILIO_API_BASE": None,
+    "TRANSFER_TO": None,
+    "SETUP_DEADLINE": 5,
+    "TICKET_SECONDS": 120,
+    "SIDE_EFFECT_WAIT": 0.4,
+    "RESUME_LIMIT": 3,
+    "TOOL_DEADLINE": 10,
+    "TOOL_ROUNDS": 6,
+    "TURN_DEADLINE": 15,
+    "AFTER_INTERRUPT": 2,
+    "PREPARE_DEADLINE": 1,
+    "GOODBYE_LIMIT": 15,
+    "INTERDIGIT": 1.2,
+    "HISTORY_TOKENS": 12000,
+    "CALL_HISTORY_HOURS": 24,
+    "TEXT_HISTORY_DAYS": 30,
+    "METRICS_TOKEN": None,
+}
+
+SECRETS = {
+    "REDIS_URL": "redis://user:sesame@localhost/0",
+    "OPENAI_API_KEY": "sesame",
+    "TWILIO_AUTH_TOKEN": "sesame, sesame2",
+    "TWILIO_API_KEY": "sesame",
+    "TWILIO_API_SECRET": "sesame",
+    "METRICS_TOKEN": "sesame",
+}
+
+
+def load(**environ: str) -> Settings:
+    return load_settings(env_file=None, environ=environ)
+
+
+def problems(**environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load(**environ)
+    return caught.value.problems
+
+
+def test_names_and_defaults() -> None:
+    """An empty environment gives every setting its documented default, and there are no others."""
+    settings = load()
+    assert {name.upper(): getattr(settings, name) for name in Settings.model_fields} == DEFAULTS
+
+
+def test_every_name_is_read() -> None:
+    """Each setting is taken from the environment variable of its name."""
+    given = {
+        "HOST": "::1",
+        "PORT": "0",
+        "PUBLIC_URL": "https://voice.example.com/relay",
+        "REDIS_URL": "rediss://cache.example.com:6380/1",
+        "DATA_DIR": "/var/lib/relay",
+        "LOG_LEVEL": "debug",
+        "LOG_FORMAT": "json",
+        "AGENTS_DIR": "/etc/relay/agents",
+        "DEFAULT_AGENT": "hotel",
+        "OPENAI_API_KEY": "k",
+        "OPENAI_BASE_URL": "http://localhost:11434/v1",
+        "OPENAI_MODEL": "llama",
+        "OPENAI_API": "chat",
+        "OPENAI_REASONING": "low",
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "t",
+        "TWILIO_API_KEY": "SK1",
+        "TWILIO_API_SECRET": "s",
+        "TWILIO_PHONE_NUMBER": "+15550100200",
+        "TWILIO_API_BASE": "http://127.0.0.1:9000",
+        "TRANSFER_TO": "+15550100201",
+        "METRICS_TOKEN": "m",
+        **{name: "7" for name, default in DEFAULTS.items() if isinstance(default, int | float) and name != "PORT"},
+    }
+    assert given.keys() == DEFAULTS.keys()
+    settings = load(**given)
+    unchanged = [name for name, default in DEFAULTS.items() if getattr(settings, name.lower()) == default]
+    assert unchanged == []
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_no_secret_in_repr(name: str) -> None:
+    """A secret is in neither the repr nor the text of the settings."""
+    environ = SECRETS | {name: SECRETS[name]}
+    settings = load(**environ)
+    assert "sesame" not in f"{settings!r} {settings}"
+
+
+def test_no_phone_number_in_repr() -> None:
+    """Nor is a phone number."""
+    settings = load(TWILIO_PHONE_NUMBER="+15550100200", TRANSFER_TO="+15550100201")
+    assert "5550100" not in f"{settings!r} {settings}"
+
+
+def test_all_problems_at_once() -> None:
+    """Every malformed and every missing value is reported, each by name in one sentence of one line."""
+    found = problems(
+        PUBLIC_URL="http://voice.example.com",
+        PORT="eighty",
+        REDIS_URL="sesame",
+        LOG_LEVEL="sesame",
+        OPENAI_BASE_URL="https://host.example.com/sesame",
+        TWILIO_ACCOUNT_SID="sesame",
+        TWILIO_API_KEY="sesame",
+        TWILIO_PHONE_NUMBER="0800 sesame",
+        TURN_DEADLINE="-1",
+        HISTORY_TOKENS="0",
+    )
+    names = [sentence.split()[0] for sentence in found]
+    assert names == [
+        "PUBLIC_URL",
+        "PORT",
+        "REDIS_URL",
+        "LOG_LEVEL",
+        "OPENAI_BASE_URL",
+        "TWILIO_ACCOUNT_SID",
+        "TWILIO_PHONE_NUMBER",
+        "TURN_DEADLINE",
+        "HISTORY_TOKENS",
+        "TWILIO_API_SECRET",
+    ]
+    assert all(sentence.endswith(".") and "\n" not in sentence for sentence in found)
+    assert "sesame" not in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("https://voice.example.com", "https://voice.example.com"),
+        ("https://voice.example.com/", "https://voice.example.com"),
+        ("https://voice.example.com/relay/", "https://voice.example.com/relay"),
+        ("https://voice.example.com:8443/a/b", "https://voice.example.com:8443/a/b"),
+    ],
+)
+def test_public_url(given: str, wanted: str) -> None:
+    """PUBLIC_URL is https, a host and perhaps a prefix, without its trailing slash."""
+    assert load(PUBLIC_URL=given).public_url == wanted
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "http://a.example",
+        "wss://a.example",
+        "a.example",
+        "https://",
+        "https://a.example?x=1",
+        "https://a.example/#x",
+        "https://me:pw@a.example",
+        "https://a.example:port",
+        "https://a example",
+        "https://[::1",
+    ],
+)
+def test_public_url_refused(given: str) -> None:
+    """Anything else as PUBLIC_URL is refused."""
+    assert problems(PUBLIC_URL=given) == ["PUBLIC_URL must look like https://host or https://host/prefix."]
+
+
+@pytest.mark.parametrize("given", ["localhost:6379", "http://localhost", "redis://", "redis://h:port", "unix://"])
+def test_redis_url_refused(given: str) -> None:
+    """REDIS_URL names a server in one of the three ways the client knows."""
+    assert problems(REDIS_URL=given)[0].startswith("REDIS_URL must look like ")
+
+
+def test_blanks_around_a_value() -> None:
+    """Blanks around a value, such as a line end pasted with a secret, do not belong to it."""
+    key = load(OPENAI_API_KEY=" sesame\n").openai_api_key
+    assert key is not None and key.get_secret_value() == "sesame"
+
+
+def test_host_follows_public_url() -> None:
+    """HOST opens up once PUBLIC_URL is set, unless it is set itself."""
+    assert load(PUBLIC_URL="https://a.example").host == "0.0.0.0"
+    assert load(PUBLIC_URL="https://a.example", HOST="127.0.0.1").host == "127.0.0.1"
+
+
+def test_base_url() -> None:
+    """OPENAI_BASE_URL loses its slash and must end in /v1."""
+    assert load(OPENAI_BASE_URL="http://localhost:11434/v1/").openai_base_url == "http://localhost:11434/v1"
+    assert problems(OPENAI_BASE_URL="http://localhost:11434") == ["OPENAI_BASE_URL must end in /v1."]
+
+
+def test_twilio_api_base() -> None:
+    """TWILIO_API_BASE is the root before the version, whether or not the version was written."""
+    assert load(TWILIO_API_BASE="http://127.0.0.1:9000/").twilio_api_base == "http://127.0.0.1:9000"
+    assert load(TWILIO_API_BASE="http://127.0.0.1:9000/2010-04-01").twilio_api_base == "http://127.0.0.1:9000"
+
+
+def test_auth_tokens() -> None:
+    """TWILIO_AUTH_TOKEN holds several secrets in order while one is rotated out."""
+    tokens = load(TWILIO_AUTH_TOKEN="new, old,").twilio_auth_token
+    assert [token.get_secret_value() for token in tokens] == ["new", "old"]
+
+
+@pytest.mark.parametrize("name", ["SETUP_DEADLINE", "TURN_DEADLINE", "CALL_HISTORY_HOURS"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan", "inf", "soon"])
+def test_times_are_positive(name: str, value: str) -> None:
+    """A time is a finite number greater than zero."""
+    assert problems(**{name: value})[0].startswith(f"{name} ")
+
+
+@pytest.mark.parametrize("value", ["5550100200", "+05550100200", "+1 555 010 0200", "+1555", "+1555010020055501"])
+def test_phone_numbers_are_e164(value: str) -> None:
+    """A phone number that is not E.164 is refused."""
+    assert len(problems(TWILIO_PHONE_NUMBER=value, TRANSFER_TO=value)) == 2
+
+
+def test_empty_counts_as_unset() -> None:
+    """An empty or blank value is the same as none, also over a file."""
+    assert load(**dict.fromkeys(DEFAULTS, " ")) == load() == load(**dict.fromkeys(DEFAULTS, ""))
+
+
+def test_relative_folders_start_at_the_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """DATA_DIR and AGENTS_DIR do not depend on the working directory."""
+    monkeypatch.chdir(tmp_path)
+    settings = load(DATA_DIR="./elsewhere")
+    assert settings.data_dir == CHECKOUT / "elsewhere"
+    assert settings.agents_dir == CHECKOUT / "config" / "agents"
+    assert load(DATA_DIR="/var/lib/relay").data_dir == Path("/var/lib/relay")
+
+
+def test_env_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`.env` of the working directory is read, unknown names in it are ignored, and the environment wins."""
+    (tmp_path / ".env").write_text("PORT=1\nINTERDIGIT=2 # a comment\nMETRICS_TOKEN=\nOTHER=x\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = load_settings(environ={"PORT": "2"})
+    assert (settings.port, settings.interdigit, settings.metrics_token) == (2, 2.0, None)
+    assert load_settings(env_file=None, environ={}).port == 8080
+
+
+def test_env_file_of_the_checkout(tmp_path: Path) -> None:
+    """`.env` beside `config/` is read from any working directory; one in the working directory wins over it."""
+    package = tmp_path / "checkout" / "config"
+    package.mkdir(parents=True)
+    package.joinpath("__init__.py").touch()
+    package.joinpath("settings.py").write_text(CHECKOUT.joinpath("config/settings.py").read_text())
+    package.parent.joinpath("relay").symlink_to(CHECKOUT / "relay")
+    package.parent.joinpath(".env").write_text("PORT=1\nTOOL_ROUNDS=2\n")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    elsewhere.joinpath(".env").write_text("TOOL_ROUNDS=3\n")
+    script = (
+        "from config.settings import load_settings as l; s = l(environ={}); print(s.port, s.tool_rounds, s.data_dir)"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(package.parent)!r}); {script}"],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    assert printed.split() == ["1", "3", str(package.parent / "data")]
+
+
+def test_unreadable_env_file(tmp_path: Path) -> None:
+    """A `.env` that is no text is reported as a sentence."""
+    (tmp_path / ".env").write_bytes(b"PORT=\xff\xfe")
+    with pytest.raises(ConfigError, match=r"\.env cannot be read"):
+        load_settings(env_file=tmp_path / ".env", environ={})
+
+
+def test_os_environ_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mapping the process's own environment is read."""
+    monkeypatch.setenv("PORT", "8099")
+    assert load_settings(env_file=None).port == 8099
+
+
+def test_settings_read_nothing_by_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings made directly hold what was passed in and nothing from the environment."""
+    monkeypatch.setenv("PORT", "8099")
+    assert Settings().port == 8080
+
+
+def test_frozen() -> None:
+    """Settings do not change after they were read."""
+    with pytest.raises(ValidationError):
+        load().port = 1
+
+
+@given(st.dictionaries(st.sampled_from(sorted(DEFAULTS)), st.text(max_size=20)))
+def test_nothing_else_is_raised(environ: dict[str, str]) -> None:
+    """Whatever stands in the environment, it is accepted or reported by name."""
+    try:
+        load(**environ)
+    except ConfigError as error:
+        assert {sentence.split()[0] for sentence in error.problems} <= DEFAULTS.keys()

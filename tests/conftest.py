@@ -1,0 +1,65 @@
+"""What every test may use: a real Redis server, and no way out of this machine."""
+
+from __future__ import annotations
+
+import ipaddress
+import sys
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import hypothesis
+import pytest
+from redis.asyncio import Redis
+
+from relay.store.client import connect
+from relay.store.embedded import EmbeddedRedis
+
+# A busy machine must not fail an example for its time, and every run tries the same ones.
+hypothesis.settings.register_profile("relay", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("relay")
+
+
+def _is_local(address: object) -> bool:
+    """A unix socket's path, or an IP address of the loopback."""
+    if not isinstance(address, tuple):
+        return True
+    host = str(address[0]).partition("%")[0]
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host in ("", "localhost")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_network() -> Iterator[None]:
+    """A test that reaches for another machine fails where it does so."""
+    guarding = True
+
+    def guard(event: str, arguments: tuple[Any, ...]) -> None:
+        if not guarding:
+            return
+        if event in ("socket.connect", "socket.sendto") and not _is_local(arguments[1]):
+            raise AssertionError(f"a test must not leave this machine: {arguments[1]}")
+        if event == "socket.getaddrinfo" and not _is_local((arguments[0] or "",)):
+            raise AssertionError(f"a test must not look up names: {arguments[0]}")
+
+    sys.addaudithook(guard)  # under every library, and it cannot be taken off, hence the switch
+    yield
+    guarding = False
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running."""
+    embedded = EmbeddedRedis.start(tmp_path_factory.mktemp("data"))
+    yield embedded.url
+    embedded.close()
+
+
+@pytest.fixture
+async def redis(redis_url: str) -> AsyncIterator[Redis]:
+    """A client of an empty server."""
+    client = connect(redis_url)
+    await client.flushall()
+    yield client
+    await client.aclose()

@@ -1,0 +1,78 @@
+"""What the handlers are given in these tests: small agents, a person store with a will of its own, a running server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from relay.errors import StoreError
+
+CALL = "CA" + "0" * 32
+SESSION = "VX" + "0" * 32
+NOW = 1_800_000_000.0
+
+
+@dataclass(frozen=True)
+class Lines:
+    lines: Mapping[str, str] = field(
+        default_factory=lambda: {
+            "trouble": "Sorry, that went wrong.",
+            "trouble_bridge": "Sorry, that went wrong.",
+            "nobody": "Nobody can be reached.",
+        }
+    )
+
+    def line(self, name: str, lang: str) -> str:
+        return f"{self.lines[name]} [{lang}]"
+
+
+@dataclass(frozen=True)
+class StandInAgent:
+    """The fields of an agent's definition that the voice webhooks read."""
+
+    name: str = "default"
+    greeting: str = "Hello & welcome <friend>"
+    relay: Mapping[str, str] = field(default_factory=lambda: {"language": "en-US"})
+    languages: tuple[Mapping[str, str], ...] = ()
+    says: Lines = Lines()
+
+
+@dataclass(frozen=True)
+class Known:
+    agent: str
+
+
+class StandInPeople:
+    """Knows chosen agents by person id; can be away, or silent until cancelled."""
+
+    def __init__(self, chosen: Mapping[str, str] | None = None, *, away: bool = False, silent: bool = False) -> None:
+        self.chosen = dict(chosen or {})
+        self.away = away
+        self.silent = silent
+        self.asked: list[str] = []
+
+    async def get(self, person: str) -> Known | None:
+        self.asked.append(person)
+        if self.away:
+            raise StoreError("away")
+        if self.silent:
+            await asyncio.Event().wait()
+        agent = self.chosen.get(person)
+        return None if agent is None else Known(agent)
+
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(*routes: web.RouteDef) -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """A client of a server on a real port that has these routes."""
+    app = web.Application()
+    app.add_routes(routes)
+    async with TestClient(TestServer(app)) as client:
+        yield client

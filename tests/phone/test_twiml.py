@@ -1,0 +1,67 @@
+"""TwiML documents as the phone reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from phone.twiml import BadTwiml, ConversationRelay, Dial, Hangup, Other, Redirect, Say, parse_twiml
+
+
+def test_a_connected_session() -> None:
+    """Attributes, languages and parameters of ConversationRelay come as written, unescaped."""
+    (verb,) = parse_twiml(
+        b"""<?xml version="1.0" encoding="UTF-8"?><Response><Connect action="https://a.example/x?attempt=1&amp;b=2">
+        <ConversationRelay url="wss://a.example/voice/relay" welcomeGreeting="Hi &amp; hello" interruptible="true"
+            preemptible="true" events="speaker-events tokens-played" transcriptionLanguage="es-ES">
+        <Language code="es-ES" voice="x"/><Parameter name="ticket" value="&lt;t&gt;"/></ConversationRelay>
+        </Connect></Response>"""
+    )
+    assert isinstance(verb, ConversationRelay)
+    assert (verb.url, verb.action, verb.method) == (
+        "wss://a.example/voice/relay",
+        "https://a.example/x?attempt=1&b=2",
+        "POST",
+    )
+    assert verb.attributes["welcomeGreeting"] == "Hi & hello"
+    assert (verb.mode("interruptible", "none"), verb.mode("welcomeGreetingInterruptible", "any")) == ("any", "any")
+    assert (verb.flag("preemptible"), verb.flag("dtmfDetection")) == (True, False)
+    assert verb.events == {"speaker-events", "tokens-played"}
+    assert verb.transcription_language == "es-ES"
+    assert (verb.parameters, verb.languages) == ({"ticket": "<t>"}, ({"code": "es-ES", "voice": "x"},))
+
+
+def test_the_other_verbs_in_order() -> None:
+    """Dial finds its number inside a noun too; a verb without meaning here is kept by name."""
+    assert parse_twiml(
+        b"<Response><Say language='es-ES'>Un momento</Say><Pause/><Dial><Number>+15550001</Number></Dial>"
+        b"<Redirect method='GET'>/again</Redirect><Hangup/></Response>"
+    ) == (
+        Say("Un momento", "es-ES"),
+        Other("Pause"),
+        Dial("+15550001"),
+        Redirect("/again", "GET"),
+        Hangup(),
+    )
+
+
+RELAY = b"<Response><Connect><ConversationRelay %s/></Connect></Response>"
+
+
+@pytest.mark.parametrize(
+    ("document", "code"),
+    [
+        (b"not xml", 12100),
+        (b"<Reply/>", 12100),
+        (b"<!DOCTYPE r [<!ENTITY a 'b'>]><Response><Say>&a;</Say></Response>", 12100),
+        (b"<Response>" + b" " * 70_000 + b"</Response>", 11750),
+        (RELAY % b"", 64102),
+        (RELAY % b"url='https://a.example'", 64102),
+        (RELAY % b"url='wss://a.example' interruptible='sometimes'", 64101),
+        (RELAY % b"url='wss://a.example' preemptible='yes'", 64101),
+    ],
+)
+def test_what_twilio_would_refuse(document: bytes, code: int) -> None:
+    """A document that cannot be carried out raises with Twilio's code."""
+    with pytest.raises(BadTwiml) as caught:
+        parse_twiml(document)
+    assert caught.value.twilio_code == code

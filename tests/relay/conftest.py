@@ -1,0 +1,50 @@
+"""Conversations of this process and of another one, and a Redis that may be stopped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from redis.asyncio import Redis
+
+from relay.conversations import Conversations
+from relay.store.client import connect
+from relay.store.history import History
+from tests.relay.histories import QUICK, WatchedHistory
+from tests.relay.store.servers import FragileRedis, fragile_redis
+
+
+@pytest.fixture
+def history(redis: Redis) -> WatchedHistory:
+    return WatchedHistory(redis)
+
+
+@pytest.fixture
+async def here(history: WatchedHistory) -> AsyncIterator[Conversations]:
+    """This process."""
+    conversations = Conversations(history, pace=QUICK)
+    yield conversations
+    history.gate.set()
+    await conversations.close(1)
+
+
+@pytest.fixture
+async def elsewhere(redis: Redis) -> AsyncIterator[Conversations]:
+    """Another process with the same Redis."""
+    conversations = Conversations(History(redis, 60), pace=QUICK)
+    yield conversations
+    await conversations.close(1)
+
+
+@pytest.fixture
+def fragile() -> Iterator[FragileRedis]:
+    with fragile_redis() as server:
+        yield server
+
+
+@pytest.fixture
+async def weak(fragile: FragileRedis) -> AsyncIterator[Redis]:
+    """A client of a server that the test stops."""
+    client = connect(fragile.url)
+    yield client
+    await client.aclose()

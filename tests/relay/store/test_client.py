@@ -1,0 +1,87 @@
+"""The Redis client: one try, short deadlines, errors of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from relay.errors import StoreError
+from relay.store.client import connect, translate
+from tests.relay.store.servers import FragileRedis
+
+
+async def test_bytes_come_back(redis: Redis) -> None:
+    """Replies are bytes."""
+    await redis.set("key", "välue")
+    assert await redis.get("key") == "välue".encode()
+
+
+@pytest.mark.parametrize("url", ["redis://127.0.0.1:1/0", "rediss://127.0.0.1:1/0", "unix:///nonexistent.sock"])
+async def test_refused(url: str) -> None:
+    """A refused connection is a StoreError at once, for all three kinds of URL."""
+    client = connect(url)
+    before = time.monotonic()
+    with pytest.raises(StoreError), translate():
+        await client.ping()
+    assert time.monotonic() - before < 0.4
+    await client.aclose()
+
+
+async def test_silent(fragile: FragileRedis) -> None:
+    """A server that accepts and does not answer costs one deadline, not several tries."""
+    client = connect(fragile.url)
+    await client.ping()
+    fragile.freeze()
+    before = time.monotonic()
+    with pytest.raises(StoreError, match="TimeoutError"), translate():
+        await client.ping()
+    assert 0.4 < time.monotonic() - before < 0.95
+    fragile.thaw()
+    await client.aclose()
+
+
+async def test_full_pool(redis_url: str) -> None:
+    """A command beyond the pool's size waits for the deadline, and works once a connection is free."""
+    client = connect(redis_url, connections=1)
+    async with client.client():
+        before = time.monotonic()
+        with pytest.raises(StoreError), translate():
+            await client.ping()
+        assert time.monotonic() - before > 0.4
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_goes_on_after_an_outage(fragile: FragileRedis) -> None:
+    """The same client works again once the server is back."""
+    client = connect(fragile.url)
+    await client.ping()
+    fragile.stop()
+    with pytest.raises(StoreError), translate():
+        await client.ping()
+    fragile.start()
+    assert await client.ping()
+    await client.aclose()
+
+
+async def test_error_names_no_value(redis: Redis) -> None:
+    """The message says what kind of error it was and repeats nothing of the command."""
+    await redis.set("person:+15550100200", "x")
+    with pytest.raises(StoreError) as caught, translate():
+        await redis.lpush("person:+15550100200", "secret")
+    assert str(caught.value) == "Redis: ResponseError"
+
+
+async def test_cancel_passes() -> None:
+    """A cancel is not an error of the store."""
+    with pytest.raises(asyncio.CancelledError), translate():
+        raise asyncio.CancelledError
+
+
+async def test_bugs_pass() -> None:
+    """An error of our own is not dressed up as one of the store."""
+    with pytest.raises(KeyError), translate():
+        raise KeyError("bug")

@@ -1,0 +1,147 @@
+"""A session by itself, where a real peer could not bring it: bugs, and what its tasks leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Self
+
+import pytest
+from structlog.testing import capture_logs
+
+from relay.conversations import Conversations
+from relay.errors import ModelUnavailable
+from relay.frames import Incoming, Prompt, Setup, dump
+from relay.jobs import Jobs
+from relay.models.base import ModelRequest, ModelStream
+from relay.rules import CallRules
+from relay.session import CallSession, SessionParts
+from relay.sideeffects import SideEffects
+from relay.store.client import connect
+from relay.store.effects import Effects
+from relay.store.history import History
+from relay.telemetry import Telemetry
+from relay.toolbox import ToolContext
+from tools.registry import ToolRegistry
+
+CALL = "CA" + "4" * 32
+WORDS = "a bug's words"
+
+
+class Line:
+    """``relay.session.Socket`` in memory: gives what the test says, and tells when the session speaks and closes."""
+
+    def __init__(self) -> None:
+        self.spoken = asyncio.Event()
+        self.closed: list[tuple[int, str]] = []
+        self._frames: asyncio.Queue[str | None] = asyncio.Queue()
+
+    def say(self, frame: Incoming) -> None:
+        self._frames.put_nowait(dump(frame))
+
+    def send(self, data: bytes) -> None:
+        self.spoken.set()
+
+    def unread(self) -> int:
+        return 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str | bytes:
+        frame = await self._frames.get()
+        if frame is None:
+            raise StopAsyncIteration
+        return frame
+
+    async def close(self, code: int, reason: str = "") -> None:
+        self.closed.append((code, reason))
+        self._frames.put_nowait(None)
+
+    @property
+    def closed_cleanly(self) -> bool:
+        return False
+
+
+class Away:
+    """A model nobody reaches."""
+
+    def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[ModelStream]:
+        raise ModelUnavailable("away")
+
+    async def warm(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
+
+
+def broken(name: str, language: str) -> str:
+    """An agent's words that cannot be had: no agent file can bring this about."""
+    raise RuntimeError(WORDS)
+
+
+@pytest.fixture
+async def parts() -> AsyncIterator[SessionParts]:
+    redis = connect("unix:///nonexistent/redis.sock")
+    conversations, jobs, tools = Conversations(History(redis, 60)), Jobs(), ToolRegistry()
+    context = ToolContext(CALL, "voice", "default")
+
+    async def instructions() -> str:
+        return "Be brief."
+
+    async def admitted() -> bool:
+        return True
+
+    yield SessionParts(
+        model=Away(),
+        model_name="none",
+        tools=tools,
+        writer=conversations.open(CALL, 1),
+        effects=SideEffects(tools, Effects(redis, 60), jobs, context, 1),
+        telemetry=Telemetry(),
+        prompt="Be brief.",
+        instructions=instructions,
+        admitted=admitted,
+        context=context,
+    )
+    await jobs.drain(1)
+    await conversations.close(0.05)
+    await redis.aclose()
+
+
+def session(line: Line, parts: SessionParts, rules: CallRules) -> CallSession:
+    return CallSession(line, Setup("VX1", CALL), (), rules, parts)
+
+
+async def test_a_bug_in_the_machine(parts: SessionParts) -> None:
+    """A failure of ``Call`` itself closes with 1011, is logged once with its trace, and ends the session."""
+    line = Line()
+    rules = CallRules(line=broken, policy=parts.tools.policy, canonical=parts.tools.canonical, prepare_deadline=0.01)
+    line.say(Prompt("Hello?"))
+    with capture_logs() as records:
+        async with asyncio.timeout(5):
+            assert await session(line, parts, rules).run() == "error"
+    assert line.closed == [(1011, "error")]
+    [bug] = [record for record in records if record["log_level"] == "error"]
+    assert (bug["event"], bug["error"]) == ("bug in a call", "RuntimeError")
+    assert parts.telemetry.registry.get_sample_value("relay_calls_active") == 0
+    assert parts.telemetry.registry.get_sample_value("relay_calls_ended_total", {"reason": "error"}) == 1
+
+
+async def test_no_task_outlives_its_session(parts: SessionParts) -> None:
+    """Cancelled in the middle, a session ends with all its tasks and closes nothing twice."""
+    line = Line()
+    rules = CallRules(
+        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, greeting="Hello."
+    )
+    running = asyncio.create_task(session(line, parts, rules).run(), name="session")
+    line.say(Prompt("Hello?"))
+    await asyncio.wait_for(line.spoken.wait(), 5)  # the apology: the model was asked
+    running.cancel()
+    await asyncio.wait([running])
+    assert running.cancelled()
+    kinds = {task.get_name().split()[0] for task in asyncio.all_tasks() if task.get_name().endswith(CALL)}
+    assert kinds & {"prepare", "round", "tool", "close"} == set()
+    assert parts.telemetry.registry.get_sample_value("relay_calls_active") == 0

@@ -1,0 +1,54 @@
+"""What a log record may say of an error."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Literal
+
+import pytest
+
+from config.settings import CHECKOUT
+
+PROGRAM = """
+import logging, sys
+import structlog
+from relay.telemetry import configure_logging
+
+configure_logging(sys.argv[1], sys.argv[2])
+
+def fail(words):
+    try:
+        raise KeyError(words)
+    except KeyError as error:
+        raise ExceptionGroup("together", [ValueError(words)]) from error
+
+for log in (structlog.get_logger(), logging.getLogger("aiohttp.server")):
+    try:
+        fail("the caller's secret")
+    except ExceptionGroup:
+        log.error("went wrong", exc_info=True)
+"""
+
+
+def printed(level: str, fmt: Literal["json", "text"]) -> str:
+    command = [sys.executable, "-W", "error", "-c", PROGRAM, level, fmt]
+    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize("fmt", ["json", "text"])
+def test_an_error_is_logged_without_its_message(fmt: Literal["json", "text"]) -> None:
+    """A record tells the kind of every error and where it happened, in ours and in libraries' logs; not its message,
+    and not the values of variables."""
+    text = printed("info", fmt)
+    assert text.count("went wrong") == 2
+    for name in ("KeyError", "ExceptionGroup", "ValueError"):
+        assert text.count(name) >= 2
+    assert "in fail" in text
+    assert "secret" not in text
+
+
+@pytest.mark.parametrize("fmt", ["json", "text"])
+def test_debug_shows_the_message(fmt: Literal["json", "text"]) -> None:
+    """Who asks for debug gets the message too."""
+    assert "secret" in printed("debug", fmt)

@@ -1,0 +1,280 @@
+"""The tools a model may use: what it is shown of them, and how a call of one becomes a result it can act on.
+
+A tool is an async function whose first parameter is the ``ToolContext``; the others are its arguments. Their types and
+the docstring are what the model sees:
+
+    async def save_name(context: ToolContext, first_name: str, last_name: str) -> ToolResult:
+        \"\"\"Save the caller's name.
+
+        Args:
+            first_name: The first name, as the caller spells it.
+        \"\"\"
+
+It returns words for the model (a dict; anything else is wrapped in one) or a ``ToolResult`` with effects besides. It
+raises ``ToolRetry`` when other arguments may work and ``ToolError`` when nothing will.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+import re
+import time
+import traceback
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_type_hints
+
+import orjson
+import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from relay.errors import ToolError, ToolRetry
+from relay.models.base import ToolSpec
+from relay.toolbox import Effect, ToolContext, ToolOutcome, ToolPolicy
+
+MAX_OUTPUT = 16 * 1024
+"""Bytes of JSON a tool may give a model; every later request of the conversation carries them."""
+
+ToolFunction = Callable[..., Awaitable[Any]]
+Result = Literal["ok", "failed", "retry", "timeout", "invalid", "cancelled"]
+Observe = Callable[[str, Result, float], None]
+"""Told (tool, how it ended, seconds) of every call; the tool is "unknown" where the model made up a name."""
+
+_ARGS = re.compile(r"^(?:Args|Arguments|Parameters):\s*$", re.MULTILINE)
+_SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
+_ARG = re.compile(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool gives back: ``output`` for the model, ``effects`` for the conversation to carry out."""
+
+    output: Any
+    effects: tuple[Effect, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    function: ToolFunction
+    spec: ToolSpec
+    policy: ToolPolicy
+    arguments: type[BaseModel]
+
+    def values(self, arguments: str) -> dict[str, Any]:
+        """The arguments by name. Raises ValidationError."""
+        checked = self.arguments.model_validate_json(arguments.strip() or "{}")
+        fields = self.arguments.model_fields.items()
+        return {field.alias or name: getattr(checked, name) for name, field in fields}
+
+
+class ToolRegistry:
+    """Satisfies ``relay.toolbox.ToolBox``. ``deadline``: seconds, for tools that name none of their own."""
+
+    def __init__(self, deadline: float = 10.0, observe: Observe | None = None) -> None:
+        self._deadline = deadline
+        self._observe = observe
+        self._tools: dict[str, _Tool] = {}
+        self._specs: dict[tuple[str, ...], tuple[ToolSpec, ...]] = {}
+
+    def add(
+        self,
+        function: ToolFunction,
+        *,
+        name: str = "",
+        side_effect: bool = False,
+        terminal: bool = False,
+        deadline: float | None = None,
+    ) -> None:
+        """Makes a tool of the function. Raises TypeError or ValueError where it cannot be one: a mistake of ours."""
+        name = name or function.__name__
+        if name in self._tools:
+            raise ValueError(f"there are two tools named {name}")
+        description, notes = _documentation(function)
+        arguments = _arguments(function, name, notes)
+        schema = _without_titles(arguments.model_json_schema(by_alias=True))
+        schema.setdefault("properties", {})
+        self._tools[name] = _Tool(
+            function,
+            ToolSpec(name, description, schema),
+            ToolPolicy(side_effect=side_effect, terminal=terminal, deadline=deadline),
+            arguments,
+        )
+
+    def unknown_names(self, names: Iterable[str]) -> list[str]:
+        """Those of the names that no tool has."""
+        return [name for name in names if name not in self._tools]
+
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        """What the model is shown; the same object for the same names. Raises KeyError for an unknown one."""
+        key = tuple(names)
+        if key not in self._specs:
+            self._specs[key] = tuple(self._tools[name].spec for name in key)
+        return self._specs[key]
+
+    def policy(self, name: str) -> ToolPolicy:
+        tool = self._tools.get(name)
+        return tool.policy if tool else ToolPolicy()
+
+    def canonical(self, name: str, arguments: str) -> str:
+        """The arguments in one spelling: checked, defaults filled in, sorted. Wrong ones come back sorted, or as they
+        are where they are no JSON."""
+        tool = self._tools.get(name)
+        try:
+            values = tool.values(arguments) if tool else json.loads(arguments)
+        except ValueError:  # pydantic's and json's errors both are
+            try:
+                values = json.loads(arguments)
+            except ValueError:
+                return arguments
+        return json.dumps(values, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+    async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
+        """Runs the tool within its deadline; whatever goes wrong becomes an outcome with ``error`` and ``message``.
+
+        Raises nothing but CancelledError. A cancel, like the deadline, reaches the tool at the point where it waits;
+        what it had done by then stays done.
+        """
+        started = time.monotonic()
+        result: Result = "cancelled"
+        try:
+            outcome, result = await self._run(name, arguments, context)
+        finally:
+            if self._observe is not None:
+                self._observe(name if name in self._tools else "unknown", result, time.monotonic() - started)
+        return outcome
+
+    async def _run(self, name: str, arguments: str, context: ToolContext) -> tuple[ToolOutcome, Result]:
+        tool = self._tools.get(name)
+        if tool is None:
+            return _failure(
+                "unknown_tool", f"There is no tool named {name[:64]!r}. Use only the tools listed."
+            ), "invalid"
+        try:
+            values = tool.values(arguments)
+        except ValidationError as error:
+            return _wrong_arguments(error), "invalid"
+        deadline = self._deadline if tool.policy.deadline is None else tool.policy.deadline
+        try:
+            async with asyncio.timeout(deadline) as limit:
+                returned = await tool.function(context, **values)
+            return _outcome(returned), "ok"
+        except ToolRetry as error:
+            return _failure("try_again", f"{error} Correct the arguments and call the tool again."), "retry"
+        except ToolError as error:
+            return _failure("failed", str(error)), "failed"
+        except Exception as error:
+            if isinstance(error, TimeoutError) and limit.expired():
+                return _timeout(tool.policy, deadline), "timeout"
+            # The message of an error, and the arguments in it, may be what a caller said: only its place is told.
+            places = "".join(traceback.format_tb(error.__traceback__))
+            log.error("tool failed", tool=name, error=type(error).__name__, trace=places)
+            message = "The tool failed for a reason of its own. Do not call it again with the same arguments."
+            return _failure("failed", message), "failed"
+
+
+def _documentation(function: ToolFunction) -> tuple[str, dict[str, str]]:
+    """The description and the notes on arguments, from a docstring in Google's style."""
+    text = inspect.getdoc(function) or ""
+    section = _SECTION.search(text)
+    description = " ".join(text[: section.start() if section else None].split())
+    if not description:
+        raise ValueError(f"{function.__name__} needs a docstring: it is what the model is told")
+    notes: dict[str, str] = {}
+    if start := _ARGS.search(text):
+        rest = text[start.end() :]
+        end = _SECTION.search(rest)
+        last = ""
+        for line in rest[: end.start() if end else None].splitlines():
+            if found := _ARG.fullmatch(line):
+                last = found[1]
+                notes[last] = found[2].strip()
+            elif last and line.strip():
+                notes[last] += " " + line.strip()
+    return description, notes
+
+
+def _arguments(function: ToolFunction, name: str, notes: dict[str, str]) -> type[BaseModel]:
+    """A model of the arguments. Its fields are numbered and aliased, since a name such as ``schema`` is pydantic's."""
+    if not inspect.iscoroutinefunction(function):
+        raise TypeError(f"{name} is not an async function")
+    hints = get_type_hints(function, include_extras=True)
+    context, *parameters = inspect.signature(function).parameters.values()
+    if hints.get(context.name) is not ToolContext:
+        raise TypeError(f"the first parameter of {name} is not a ToolContext")
+    if unknown := notes.keys() - {parameter.name for parameter in parameters}:
+        raise ValueError(f"the docstring of {name} describes {sorted(unknown)[0]}, which is no argument")
+    fields: dict[str, Any] = {}
+    for number, parameter in enumerate(parameters):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD) or parameter.name not in hints:
+            raise TypeError(f"the argument {parameter.name} of {name} has no type")
+        default = ... if parameter.default is parameter.empty else parameter.default
+        about = Field(default, alias=parameter.name, description=notes.get(parameter.name))
+        fields[f"argument_{number}"] = (hints[parameter.name], about)
+    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+
+
+def _without_titles(schema: Any) -> Any:
+    """The schema without the titles pydantic makes from names; they tell a model nothing and cost tokens."""
+    if isinstance(schema, list):
+        return [_without_titles(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    # Under "properties" a key is an argument's name, which may well be "title".
+    return {
+        key: {name: _without_titles(each) for name, each in value.items()}
+        if key in ("properties", "$defs")
+        else _without_titles(value)
+        for key, value in schema.items()
+        if key != "title"
+    }
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, BaseModel):
+        return value.model_dump()
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return str(value)
+
+
+def _outcome(returned: Any) -> ToolOutcome:
+    result = returned if isinstance(returned, ToolResult) else ToolResult(returned)
+    output = result.output
+    if isinstance(output, str):
+        output = {"message": output}
+    elif not isinstance(output, dict):
+        output = {"result": output}
+    text = orjson.dumps(output, default=_plain, option=orjson.OPT_NON_STR_KEYS)
+    return ToolOutcome(_bounded(text).decode(), effects=result.effects)
+
+
+def _bounded(text: bytes) -> bytes:
+    """The output, or its beginning where it is too long. Quoting the beginning can double it, hence the loop."""
+    size = MAX_OUTPUT
+    whole = text
+    while len(text) > MAX_OUTPUT:
+        size = size * 3 // 4
+        beginning = whole[:size].decode(errors="ignore")
+        text = orjson.dumps({"message": "The result was too long; this is its beginning.", "beginning": beginning})
+    return text
+
+
+def _failure(error: str, message: str) -> ToolOutcome:
+    return ToolOutcome(orjson.dumps({"error": error, "message": message}).decode(), ok=False)
+
+
+def _wrong_arguments(error: ValidationError) -> ToolOutcome:
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    if problems[0]["type"] == "json_invalid":
+        return _failure("bad_json", "The arguments are not valid JSON. Call the tool again with one JSON object.")
+    told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in problems[:8])
+    return _failure("wrong_arguments", f"{told}. Correct the arguments and call the tool again.")
+
+
+def _timeout(policy: ToolPolicy, deadline: float) -> ToolOutcome:
+    doubt = " It may have been done all the same: check before trying again." if policy.side_effect else ""
+    return _failure("timeout", f"The tool gave no answer within {deadline:g} seconds.{doubt}")
