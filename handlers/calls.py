@@ -19,6 +19,7 @@ from handlers.voice import other_end
 from relay.conversations import Conversations
 from relay.errors import Fenced, StoreError
 from relay.frames import Setup
+from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.keypad import Key
 from relay.models.base import LanguageModel
@@ -85,8 +86,12 @@ class Calls:
             if session is not None:
                 session.fenced()
 
+        def late(item: ToolItem) -> None:
+            if session is not None:
+                session.late(item)
+
         try:
-            writer = self._conversations.open(setup.call_sid, epoch, on_fenced=fenced)
+            writer = self._conversations.open(setup.call_sid, epoch, on_fenced=fenced, on_late=late)
         except Fenced:
             await socket.close(1000, "fenced")
             return "fenced"
@@ -137,6 +142,7 @@ class Calls:
             language=agent.language,
             keys=keys,
             interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
+            preemptible=agent.relay.get("preemptible") == "true",
             turn_deadline=numbers["turn_deadline"],
             after_interrupt=numbers["after_interrupt"],
             prepare_deadline=numbers["prepare_deadline"],

@@ -22,6 +22,7 @@ from relay.events import (
     CloseSocket,
     Delta,
     Event,
+    LateResult,
     Prepared,
     RoundEnded,
     SocketClosed,
@@ -41,7 +42,7 @@ from relay.frames import (
     TokensPlayed,
     Unknown,
 )
-from relay.items import AssistantItem, Item, NoteItem, UserItem
+from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.keypad import Key, Keypad
 from relay.listening import Listening
 from relay.models.base import ToolCall
@@ -138,6 +139,8 @@ class Call:
                     self._turns.fail()
             case ToolFinished():
                 self._turns.tool_finished(event)
+            case LateResult():
+                self._late(event.item)
             case Prepared():
                 self._ready(event)
             case TimerFired():
@@ -197,12 +200,22 @@ class Call:
     def _ready(self, event: Prepared) -> None:
         self._before = event.items
         self._out.add(CancelTimer("prepare"))
+        if event.resumed:
+            self.speaking.not_greeted()
         if event.resumed and self.turn is None and self.phase is Phase.TALKING:
             if event.items and not isinstance(event.items[-1], AssistantItem):
                 self._turns.begin()
             else:
                 self.speaking.line("cut_off")
         self._turns.prepared()
+
+    def _late(self, item: ToolItem) -> None:
+        """The result is on record already; the caller is still to be told."""
+        self._before = tuple(
+            item if isinstance(old, ToolItem) and (old.call_id, old.status) == (item.call_id, "unknown") else old
+            for old in self._before
+        )
+        self._turns.tell_late()
 
     def _closed(self) -> None:
         """What was heard, said and pressed until now is left on record."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from relay.frames import Incoming
-from relay.items import Item
+from relay.items import Item, ToolItem
 from relay.models.base import FinishReason, ToolCall
 from relay.toolbox import ToolOutcome
 
@@ -59,6 +59,13 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class LateResult:
+    """A side effect begun by an earlier session of this conversation is over: this is its item now."""
+
+    item: ToolItem
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     name: str
 
@@ -68,7 +75,7 @@ class SocketClosed:
     """The socket is gone, whoever closed it."""
 
 
-Event = Incoming | Prepared | Delta | RoundEnded | TurnFailed | ToolFinished | TimerFired | SocketClosed
+Event = Incoming | Prepared | Delta | RoundEnded | TurnFailed | ToolFinished | LateResult | TimerFired | SocketClosed
 
 # actions
 

@@ -35,6 +35,7 @@ from relay.events import (
     Delta,
     End,
     Event,
+    LateResult,
     Prepared,
     Put,
     RoundEnded,
@@ -50,6 +51,7 @@ from relay.events import (
 )
 from relay.frames import End as EndFrame
 from relay.frames import Incoming, Interrupt, PeerError, Prompt, Setup, Text, Unknown, encode, parse_incoming
+from relay.items import ToolItem
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, ToolSpec
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
@@ -251,6 +253,10 @@ class CallSession:
                 frames_rejected=totals.rejected,
             )
         return reason
+
+    def late(self, item: ToolItem) -> None:
+        """A side effect begun by an earlier session of this call has ended."""
+        self._receive(LateResult(item))
 
     def fenced(self) -> None:
         """A newer session owns the conversation: this one ends quietly."""

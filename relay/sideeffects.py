@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import orjson
@@ -43,7 +44,8 @@ class SideEffects:
         owner = f"{self._epoch}:{key}"
         self._dirty = True
         if self._jobs.start(self._carry_out(call, owner, done), f"effect {self._context.conversation}") is None:
-            done(REFUSED)
+            # Not at once: whoever asked is still busy with what it decided.
+            asyncio.get_running_loop().call_soon(done, REFUSED)
 
     def settle(self) -> None:
         """A turn ended undisturbed: what was done before is no answer to the same wish made again."""

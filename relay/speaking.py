@@ -113,6 +113,14 @@ class Speaking:
         """Twilio speaks it by itself: no frame of ours, but words the caller may hear and cut."""
         self._shut(self.begin(0, text, "greeting"))
 
+    def not_greeted(self) -> None:
+        """A greeting nobody is known to have heard was not spoken: the socket goes on with an earlier conversation."""
+        unheard = [u for u in self.ledger.utterances if u.origin == "greeting" and not u.cut and not u.heard_words]
+        for utterance in unheard:
+            self.ledger.utterances.remove(utterance)
+            if utterance.position is not None:
+                self._record.put(utterance.position, None)
+
     def close(self, utterance: Utterance | None) -> None:
         """Nothing more of this utterance will be sent."""
         if utterance is None or not utterance.open:

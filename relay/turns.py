@@ -136,6 +136,11 @@ class Turns:
         elif self._untold and not self.held:
             self.begin()
 
+    def tell_late(self) -> None:
+        """A result came that no request has carried."""
+        self._untold = True
+        self.go_on()
+
     def fail(self) -> None:
         """Nothing usable came: the caller hears an apology, and the call goes on."""
         turn = self.current

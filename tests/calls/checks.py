@@ -81,6 +81,13 @@ def words_of(items: list[Item]) -> list[str]:
     return [item.text.strip() for item in items if isinstance(item, AssistantItem)]
 
 
+async def eventually(condition: Callable[[], object], within: float = 2.0) -> None:
+    """Waits for what nobody tells of."""
+    async with asyncio.timeout(within):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+
+
 async def remembered(relay: Running, call_sid: str, want: Callable[[list[Item]], object]) -> list[Item]:
     """What Redis holds of a call, in order: once ``want`` is true of it, or after two seconds as it is."""
     latest: list[Item] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from phone.caller import FAST, Caller
 from phone.model import Gate, Reply
 from phone.twiml import ConversationRelay, Hangup, parse_twiml
 from relay.frames import Prompt
+from relay.items import AssistantItem, Item
 from tests.calls.checks import has_read, heard, in_order, remembered, remembers, shown
 from tests.calls.front import Front
 from tests.calls.workshop import NAMES, Workshop, book
@@ -30,6 +31,8 @@ AGENT = f"""
 title = "Test"
 greeting = "{GREETING}"
 tools = {NAMES}
+[relay]
+applicationReconnect = true
 """
 
 
@@ -69,6 +72,11 @@ async def house(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tm
         yield House(front, first, then, workshop)
 
 
+def heard_of_the_last(words: int) -> Callable[[list[Item]], object]:
+    """The last thing on record is a reply in progress, of which so many words are known to be heard."""
+    return lambda items: len(items) == 3 and isinstance(items[2], AssistantItem) and items[2].heard == words
+
+
 async def test_dropped_in_the_middle_of_a_reply(house: House) -> None:
     """The reply is cut to what was heard, one line says what happened, and the conversation goes on."""
     gate = Gate()
@@ -77,6 +85,7 @@ async def test_dropped_in_the_middle_of_a_reply(house: House) -> None:
         await call.greeting_played()
         await call.say("A story")
         await call.until(lambda: call.record.turn.heard == "One fox came,")
+        await remembered(house.first, call.record.call_sid, heard_of_the_last(3))
         await house.drop(call)
         first = await house.first.model.received(1)
         await asyncio.wait_for(first.ended.wait(), 2)
