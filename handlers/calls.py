@@ -112,6 +112,7 @@ class Calls:
                     instructions=lambda: self._instructions(agent, context.person),
                     admitted=admitted,
                     context=context,
+                    reconnects=agent.relay.get("applicationReconnect") == "true",
                 ),
                 limits=self._limits(agent),
                 resumed=attempt > 0,

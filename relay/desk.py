@@ -4,8 +4,8 @@ Tools without a side effect belong to their turn and start at once. A tool with 
 current, after the reader has had a chance to bring an interrupt (``settled``), and when the caller is quiet; begun, it
 runs to its own end whatever happens to the turn. A terminal tool starts last, and only if no sibling failed.
 
-The same call with a side effect, made again because its turn was superseded or interrupted, is answered by the first
-one; a turn that ends undisturbed closes that account.
+The same call with a side effect, made again in its turn, or after it because the turn was superseded or interrupted, is
+answered by the first one; a turn that ends undisturbed closes that account.
 """
 
 from __future__ import annotations
@@ -75,15 +75,22 @@ class Desk:
         """Takes a call in. It is finished already if an earlier one answers it."""
         work = Work(key, call, turn, round, self._policy(call.name))
         self.work[key] = work
-        if work.policy.side_effect:
-            twin = self._begun.get(self._name(work))
-            if twin is not None and twin.disturbed:
-                if twin.outcome is not None:
-                    self._finish(work, twin.outcome)
-                else:
-                    work.state = "running"
-                    twin.followers.append(work)
+        self._answer(work)
         return work
+
+    def _answer(self, work: Work) -> bool:
+        """Whether an equal call, begun in this turn or in one that was disturbed, answers this one, now or later.
+
+        One that failed answers nothing: trying again is what is wanted then."""
+        twin = self._begun.get(self._name(work)) if work.policy.side_effect else None
+        if twin is None or not (twin.disturbed or twin.turn == work.turn):
+            return False
+        if twin.outcome is None:
+            work.state = "running"
+            twin.followers.append(work)
+        elif twin.outcome.ok:
+            self._finish(work, twin.outcome)
+        return work.state != "held"
 
     def startable(self, turn: int, round: int, free: bool) -> Iterator[Work]:
         """What of this round starts now, ``running`` from here on; terminal work whose sibling failed is finished
@@ -92,8 +99,12 @@ class Desk:
         terminal = [w for w in siblings if w.policy.terminal]
         siblings = [w for w in siblings if not w.policy.terminal]
         for work in siblings:
-            if work.state == "held" and (free or not work.policy.side_effect):
+            if work.state != "held" or (work.policy.side_effect and not free):
+                continue
+            if not self._answer(work):
                 yield self._start(work)
+            elif work.outcome is not None:
+                yield work
         if any(w.state != "finished" for w in siblings):
             return
         failed = any(w.outcome is not None and not w.outcome.ok for w in siblings)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import orjson
@@ -32,13 +32,11 @@ from relay.events import (
     CancelTurn,
     Close,
     CloseSocket,
-    Delta,
     End,
     Event,
     LateResult,
     Prepared,
     Put,
-    RoundEnded,
     Say,
     SocketClosed,
     StartTimer,
@@ -47,19 +45,18 @@ from relay.events import (
     TimerFired,
     ToolFinished,
     TurnEnded,
-    TurnFailed,
 )
 from relay.frames import End as EndFrame
 from relay.frames import Incoming, Interrupt, PeerError, Prompt, Setup, Text, Unknown, encode, parse_incoming
 from relay.items import ToolItem
-from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, ToolSpec
+from relay.models.base import LanguageModel, ModelRequest
+from relay.replay import WINDOW, Gate, digest
+from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
-from relay.speech import Speech
 from relay.telemetry import Telemetry
-from relay.timing import TurnTiming
 from relay.toolbox import ToolBox, ToolContext, ToolOutcome
-from relay.turn import run_round, window
+from relay.turn import window
 from relay.writer import ConversationWriter
 
 log = structlog.get_logger()
@@ -97,7 +94,8 @@ class Limits:
 class SessionParts:
     """What a session works with. ``prompt`` is the one for a stranger; ``instructions`` makes the person's, which takes
     its place when it is there: it is awaited once a call, in the background, and must end by its own deadline.
-    ``admitted`` answers whether the call may go on (a ticket's first use)."""
+    ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
+    may open another for the same session and tell it again what it had told."""
 
     model: LanguageModel
     model_name: str
@@ -109,15 +107,7 @@ class SessionParts:
     instructions: Callable[[], Awaitable[str]]
     admitted: Callable[[], Awaitable[bool]]
     context: ToolContext
-
-
-@dataclass(slots=True)
-class _Totals:
-    turns: int = 0
-    input: int = 0
-    cached: int = 0
-    output: int = 0
-    rejected: int = 0
+    reconnects: bool = False
 
 
 @dataclass(slots=True)
@@ -132,51 +122,6 @@ class _Rate:
             self.since, self.count = now, 0
         self.count += 1
         return self.count > FRAMES_PER_SECOND
-
-
-@dataclass(slots=True, eq=False)
-class _Running:
-    """The round in progress. ``carry`` goes from round to round of one turn."""
-
-    turn: int
-    task: asyncio.Task[None]
-    carry: tuple[bytes, ...] = field(default=())
-
-
-class _RoundSink:
-    """Makes one round's text fit for the ear and reports it to the session."""
-
-    __slots__ = ("_released", "_seen", "_session", "_speech", "_turn")
-
-    def __init__(self, session: CallSession, turn: int) -> None:
-        self._session = session
-        self._turn = turn
-        self._speech = Speech()
-        self._seen = self._released = False
-
-    def sent(self) -> None:
-        self._session.round_mark(TurnTiming.sent)
-
-    def delta(self, text: str) -> None:
-        if not self._seen:
-            self._seen = True
-            self._session.round_mark(TurnTiming.delta)
-        if words := self._speech.feed(text):
-            self._words(words)
-
-    def finished(self, calls: tuple[ToolCall, ...], finished: Finished) -> None:
-        if words := self._speech.finish():
-            self._words(words)
-        self._session.round_finished(self._turn, calls, finished)
-
-    def failed(self, code: str) -> None:
-        self._session.round_failed(self._turn, code)
-
-    def _words(self, words: str) -> None:
-        if not self._released:
-            self._released = True
-            self._session.round_mark(TurnTiming.word)
-        self._session.round_words(self._turn, words)
 
 
 class CallSession:
@@ -203,21 +148,21 @@ class CallSession:
         self._t0 = clock()
         self.call = Call(rules)
         self._telemetry = parts.telemetry
-        self._specs: tuple[ToolSpec, ...] = parts.tools.specs(tools)
+        template = ModelRequest(
+            parts.prompt, (), parts.tools.specs(tools), parts.model_name, cache_key=parts.context.agent
+        )
+        self._rounds = Rounds(parts.model, template, parts.telemetry, self._receive, self._spawn, clock)
         self._instructions = parts.prompt
+        self._gate = Gate() if parts.reconnects else None
         self._timers: dict[str, asyncio.Handle] = {}
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._round: _Running | None = None
-        self._carry: tuple[int, tuple[bytes, ...]] = (0, ())
         self._tools: dict[int, asyncio.Task[None]] = {}
-        self._asked: float | None = None  # when the words were read that no turn has begun with
-        self._timing: TurnTiming | None = None
         self._cycle_open = False
         self._ended = False  # `end` was sent, or the socket is gone: nothing is sent any more
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
-        self._totals = _Totals()
+        self._rejected = 0
         self._rate = _Rate()
 
     # -- life
@@ -241,16 +186,14 @@ class CallSession:
             self._telemetry.calls_active.dec()
             reason = self._reason or ("completed" if self._socket.closed_cleanly else "dropped")
             self._telemetry.calls_ended.labels(reason).inc()
-            totals = self._totals
+            total = self._rounds.total
             log.info(
                 "call ended",
                 reason=reason,
                 seconds=round(self._clock() - self._t0, 3),
-                turns=totals.turns,
-                tokens_in=totals.input,
-                tokens_cached=totals.cached,
-                tokens_out=totals.output,
-                frames_rejected=totals.rejected,
+                turns=total.turns,
+                frames_rejected=self._rejected,
+                **total.fields(),
             )
         return reason
 
@@ -279,7 +222,18 @@ class CallSession:
             except InvalidFrame:
                 self._reject("malformed")
                 continue
-            self._frame(frame, now)
+            if self._gate is None:
+                self._frame(frame, now)
+            else:
+                self._let_in(self._gate.take(frame), self._gate)
+
+    def _let_in(self, frames: Sequence[Incoming], gate: Gate) -> None:
+        """Acts on what is no replay, and notes what a later socket is not to answer again."""
+        for frame in frames:
+            self._frame(frame, self._clock())
+            if mark := digest(frame):
+                gate.told.add(mark)
+                self._parts.writer.note(session=self._setup.session_id, told=gate.told.text)
 
     def _frame(self, frame: Incoming, read: float) -> None:
         match frame:
@@ -297,7 +251,7 @@ class CallSession:
                 self._telemetry.interrupt.observe(self._clock() - read)
             case Prompt(last=True):
                 if frame.voice_prompt.strip():
-                    self._asked = read
+                    self._rounds.prompted(read)
                 self._receive(frame)
             case _:
                 self._receive(frame)
@@ -319,8 +273,7 @@ class CallSession:
         self._ended = True
         if self._closing is None and self._group is not None:
             self._closing = self._spawn(self._socket.close(code, reason), "close")
-            if self._round is not None:
-                self._cancel_round(self._round.turn)  # nobody will hear it
+            self._rounds.cancel()  # nobody will hear it
 
     async def _know_person(self) -> None:
         self._instructions = await self._parts.instructions()
@@ -345,6 +298,10 @@ class CallSession:
         self._receive(Prepared(before.items, resumed))
         context = self._parts.context
         self._parts.writer.note(agent=context.agent, channel=context.channel, person=context.person)
+        if self._gate is not None:
+            same = before.state.get("session") == self._setup.session_id
+            self._let_in(self._gate.open(before.state.get("told", "") if same else ""), self._gate)
+            self._start_timer("replay", WINDOW)
 
     # -- between the call and the world
 
@@ -369,9 +326,9 @@ class CallSession:
             case Put():
                 self._parts.writer.put(action.position, action.item, urgent=action.urgent)
             case StartTurn():
-                self._start_round(action)
+                self._ask(action)
             case CancelTurn():
-                self._cancel_round(action.turn)
+                self._rounds.cancel()
             case TurnEnded():
                 self._turn_ended(action)
             case StartTool():
@@ -397,9 +354,8 @@ class CallSession:
             return
         if self._write(encode(Text(text))):
             self._cycle_open = True
-            if turn and self._timing is not None and self._timing.written(self._clock()):
-                self._timing.observe(self._telemetry)
-                self._timing = None
+            if turn:
+                self._rounds.written()
 
     def _close_cycle(self) -> None:
         if self._cycle_open:
@@ -424,67 +380,19 @@ class CallSession:
         return True
 
     def _reject(self, reason: str) -> None:
-        self._totals.rejected += 1
+        self._rejected += 1
         self._telemetry.frames_rejected.labels(reason).inc()
 
     # -- the model
 
-    def _start_round(self, action: StartTurn) -> None:
-        carry = self._carry[1] if self._carry[0] == action.turn else ()
-        if action.round == 0:
-            self._totals.turns += 1
-            self._timing = TurnTiming(self._clock() if self._asked is None else self._asked)
-            self._asked = None
-            self._timing.begun(self._clock())
-        elif self._timing is not None:
-            self._timing.later_round()
-        sink = _RoundSink(self, action.turn)
-        request = ModelRequest(
-            instructions=self._instructions,
-            items=window(self.call.conversation(), self._limits.history_tokens),
-            tools=self._specs,
-            model=self._parts.model_name,
-            tool_choice="auto" if action.tools else "none",
-            cache_key=self._parts.context.agent,
-            carry=carry,
-            on_sent=sink.sent,
-        )
-        if self._timing is not None:
-            self._timing.items(self._clock())
-        task = self._spawn(run_round(self._parts.model, request, sink), "round")
-        self._round = _Running(action.turn, task, carry)
-
-    def _cancel_round(self, turn: int) -> None:
-        if self._round is not None and self._round.turn == turn:
-            self._round.task.cancel()
-            self._round = None
+    def _ask(self, action: StartTurn) -> None:
+        items = window(self.call.conversation(), self._limits.history_tokens)
+        self._rounds.start(action, items, self._instructions)
 
     def _turn_ended(self, action: TurnEnded) -> None:
         if action.outcome == "done":
             self._parts.effects.settle()
-        log.info("turn ended", turn=action.turn, outcome=action.outcome)
-
-    def round_mark(self, mark: Callable[[TurnTiming, float], None]) -> None:
-        if self._timing is not None:
-            mark(self._timing, self._clock())
-
-    def round_words(self, turn: int, text: str) -> None:
-        self._receive(Delta(turn, text))
-
-    def round_finished(self, turn: int, calls: tuple[ToolCall, ...], finished: Finished) -> None:
-        usage, totals = finished.usage, self._totals
-        for kind in ("input", "cached", "output"):
-            count = getattr(usage, kind)
-            setattr(totals, kind, getattr(totals, kind) + count)
-            self._telemetry.tokens.labels(kind).inc(count)
-        if self._round is not None and self._round.turn == turn:
-            self._carry = (turn, self._round.carry + finished.carry)
-            self._round = None
-        self._receive(RoundEnded(turn, finished.reason, calls))
-
-    def round_failed(self, turn: int, code: str) -> None:
-        self._telemetry.turn_failures.labels(code).inc()
-        self._receive(TurnFailed(turn, code))
+        self._rounds.ended(action)
 
     # -- tools
 
@@ -524,7 +432,10 @@ class CallSession:
 
     def _fired(self, name: str) -> None:
         self._timers.pop(name, None)
-        self._receive(TimerFired(name))
+        if name == "replay" and self._gate is not None:
+            self._let_in(self._gate.settle(), self._gate)
+        else:
+            self._receive(TimerFired(name))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         assert self._group is not None

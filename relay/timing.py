@@ -44,13 +44,16 @@ class TurnTiming:
         self._written = now
         return True
 
-    def observe(self, telemetry: Telemetry) -> None:
-        telemetry.first_text_voice.observe(self._written - self._read)
+    def observe(self, telemetry: Telemetry) -> float:
+        """Into the metrics; returns the seconds from the prompt to the first words."""
+        first_text = self._written - self._read
+        telemetry.first_text_voice.observe(first_text)
         if self._later:
-            return
+            return first_text
         before = self._read
         marks = (self._begun, self._items, self._sent, self._delta, self._word, self._written)
         for name, mark in zip(telemetry.segments, marks, strict=True):
             mark = max(before, mark)
             telemetry.segments[name].observe(mark - before)
             before = mark
+        return first_text

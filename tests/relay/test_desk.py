@@ -176,11 +176,28 @@ def test_a_repeated_call_without_side_effect_runs_again() -> None:
     assert twice(held, name="look_up").state == "held"
 
 
-def test_a_repeated_call_of_an_undisturbed_turn_is_a_new_wish() -> None:
-    """Twice in one turn, the model means twice."""
+def test_a_repeated_call_of_the_same_turn_is_answered_by_the_first() -> None:
+    """One turn is one request: what was done for it is not done again, in a later round or beside it."""
     held = desk()
     first(held)
-    held.finish(1, done())
+    held.finish(1, done('"table 5"'))
+    assert held.add(2, call("book", '{"a":1,"b":2}'), 1, 1).item().output == '"table 5"'
+
+
+def test_equal_calls_of_one_round_run_once() -> None:
+    """The second waits for the first and gets its result."""
+    held = desk()
+    works = [held.add(key, call("book", '{"a":1}'), 1, 0) for key in (1, 2)]
+    assert list(held.startable(1, 0, True)) == works[:1]
+    assert held.finish(1, done('"table 5"')) == works
+    assert [work.item().output for work in works] == ['"table 5"'] * 2
+
+
+def test_a_failed_call_answers_nothing() -> None:
+    """Trying again is what is wanted then."""
+    held = desk()
+    first(held)
+    held.finish(1, done(ok=False))
     assert held.add(2, call("book", '{"a":1,"b":2}'), 1, 1).state == "held"
 
 

@@ -1,0 +1,118 @@
+"""Frames told again: with ``applicationReconnect`` Twilio replays, after a lost socket, events it has sent before.
+
+They carry no number. So a session keeps digests of the last final prompts, keys and interrupts it has taken in, and
+the next socket of the same session skips the longest run of arrivals that ends that list: its longest suffix that is a
+prefix of what arrives. While that is still open, frames wait, ``WINDOW`` seconds at most. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import blake2s
+
+from relay.frames import Dtmf, Incoming, Interrupt, Prompt
+
+MOST = 500  # events Twilio replays at most
+WINDOW = 2.0  # seconds after which nothing is a replay any more
+_SIZE = 6  # bytes of a digest
+
+
+def digest(frame: Incoming) -> str:
+    """What stands for a frame that may be replayed; "" for all others. Says nothing of the words in it."""
+    match frame:
+        case Prompt(last=True):
+            text = f"prompt {frame.lang} {frame.voice_prompt}"
+        case Dtmf():
+            text = f"key {frame.digit}"
+        case Interrupt():
+            text = f"interrupt {frame.duration_until_interrupt_ms} {frame.utterance_until_interrupt}"
+        case _:
+            return ""
+    return blake2s(text.encode("utf-8", "surrogatepass"), digest_size=_SIZE).hexdigest()
+
+
+class Told:
+    """The digests of what was taken in, oldest first, as text for the store: fixed width, so it is cut by length."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+
+    def add(self, mark: str) -> None:
+        self.text = (self.text + mark)[-MOST * 2 * _SIZE :]
+
+    def marks(self) -> list[str]:
+        width = 2 * _SIZE
+        return [self.text[at : at + width] for at in range(0, len(self.text) - width + 1, width)]
+
+
+class Replay:
+    """Tells replayed frames from new ones at the beginning of a socket. ``told``: what earlier sockets took in."""
+
+    def __init__(self, told: Sequence[str]) -> None:
+        self._told = told
+        self._open = list(range(1, len(told) + 1))  # lengths of the suffixes that may still turn out to be it
+        self._longest = 0  # of the suffixes that arrived whole
+        self._held: list[tuple[Incoming, str]] = []
+
+    @property
+    def over(self) -> bool:
+        """Nothing that comes from now on is a replay."""
+        return not self._open
+
+    def take(self, frame: Incoming) -> list[Incoming]:
+        """A frame has arrived: returns those that are new and known to be so, in order."""
+        if self.over:
+            return [frame]
+        mark = digest(frame)
+        if mark:
+            at = sum(1 for _, known in self._held if known)
+            told, size = self._told, len(self._told)
+            self._open = [length for length in self._open if told[size - length + at] == mark]
+            if at + 1 in self._open:
+                self._longest = at + 1
+                self._open.remove(at + 1)
+        self._held.append((frame, mark))
+        return self.settle() if self.over else []
+
+    def settle(self) -> list[Incoming]:
+        """Time is up, or the answer known: what waited and is no replay. Frames that are never replayed stay out of
+        the run, so those that came within it go as well as those behind it."""
+        self._open = []
+        new, skip = [], self._longest
+        for frame, mark in self._held:
+            if mark and skip:
+                skip -= 1
+            else:
+                new.append(frame)
+        self._held = []
+        return new
+
+
+class Gate:
+    """Lets a session's frames through: none until it is known what its earlier sockets took in, then all but replays.
+
+    ``told`` is what a later socket of the session will need to know.
+    """
+
+    def __init__(self) -> None:
+        self.told = Told()
+        self._early: list[Incoming] | None = []
+        self._replay = Replay(())
+
+    def take(self, frame: Incoming) -> list[Incoming]:
+        """A frame has arrived: returns those that may be acted on now."""
+        if self._early is not None:
+            self._early.append(frame)
+            return []
+        return self._replay.take(frame)
+
+    def open(self, told: str) -> list[Incoming]:
+        """``told``: what earlier sockets of this session took in, "" for none. Returns what may be acted on now."""
+        early, self._early = self._early or [], None
+        self.told = Told(told)
+        self._replay = Replay(self.told.marks())
+        return [new for frame in early for new in self._replay.take(frame)]
+
+    def settle(self) -> list[Incoming]:
+        """``WINDOW`` has passed since it was opened."""
+        return self._replay.settle()
