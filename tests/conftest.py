@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -13,6 +14,10 @@ from redis.asyncio import Redis
 
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
+
+# `make test` runs these tests: a make that one of them starts is not to take itself for a part of that one.
+for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
+    os.environ.pop(name, None)
 
 # A busy machine must not fail an example for its time, and every run tries the same ones.
 hypothesis.settings.register_profile("relay", deadline=None, derandomize=True)
