@@ -153,7 +153,7 @@ async def _listen(runner: web.AppRunner, settings: Settings) -> int:
 
 
 def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
-    """The start-up table and what to do next: for people on a terminal, one record elsewhere."""
+    """One record of what is served, and for people the start-up table and what to do next."""
     address = f"http://{settings.host}:{port}"
     model = "rehearsal (no OPENAI_API_KEY: a script answers)" if endpoint.rehearsal else settings.openai_model
     store = "your REDIS_URL" if settings.redis_url else f"embedded, in {settings.data_dir}"
@@ -166,7 +166,7 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
         redis=store,
         routes=[f"{route} {state}" for route, state in routes],
     )
-    if settings.log_format == "json" or not sys.stdout.isatty():
+    if settings.log_format == "json":
         return
     width = max(len(route) for route, _ in routes)
     lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}", ""]
@@ -177,4 +177,5 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
     else:
         lines.append("  Connect a real number: start a tunnel (ngrok http " + str(port) + "), put its address and your")
         lines.append("  Twilio auth token into .env as PUBLIC_URL and TWILIO_AUTH_TOKEN, start again.")
-    click.echo("\n" + "\n".join(lines) + "\n")
+    # Standard output is for records where it is no terminal.
+    click.echo("\n" + "\n".join(lines) + "\n", err=not sys.stdout.isatty())
