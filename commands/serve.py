@@ -17,7 +17,7 @@ from aiohttp import web
 
 from config.settings import Settings, load_settings
 from handlers.app import Endpoint, build_app, endpoint_of
-from handlers.keys import DRAINING
+from handlers.keys import DRAINING, RELAY_SOCKET
 from handlers.routes import route_table
 from relay.errors import ConfigError
 from relay.store.embedded import EmbeddedRedis
@@ -124,7 +124,9 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         _say_where(settings, port, endpoint)
         await leaving.wait()
         app[DRAINING].set()
-        log.info("leaving")
+        log.info("leaving", calls=app[RELAY_SOCKET].calls)
+        # The port stays open for a moment: readiness says that we leave, and callbacks of calls that end are answered.
+        await app[RELAY_SOCKET].none_open(LEAVE_DEADLINE)
 
 
 async def _rehearsal(settings: Settings, stack: AsyncExitStack) -> Endpoint:

@@ -15,7 +15,7 @@ import difflib
 import math
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,11 @@ _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
-def load_agents(folder: Path) -> dict[str, AgentDefinition]:
+ToolCheck = Callable[[str, Mapping[str, Any] | None], str]
+"""(tool, arguments of a key or None) -> what is wrong with that, "" for nothing. Whoever has the tools passes it in."""
+
+
+def load_agents(folder: Path, check_tool: ToolCheck = lambda tool, arguments: "") -> dict[str, AgentDefinition]:
     """Every agent below the folder, by name. Raises ConfigError with all that is wrong in any of them.
 
     Files beside the agents' folders, and folders whose names begin with a dot or an underscore, are not looked at.
@@ -56,7 +60,7 @@ def load_agents(folder: Path) -> dict[str, AgentDefinition]:
     for each in folders:
         if not _NAME.fullmatch(each.name):
             problems.append(f"{each}: an agent's name has only letters, digits, - and _.")
-        elif (agent := _load_agent(each, problems)) is not None:
+        elif (agent := _load_agent(each, problems, check_tool)) is not None:
             agents[each.name] = agent
     if not folders:
         problems.append(f"{folder} holds no agent: make a folder in it with agent.toml and prompt.md.")
@@ -65,7 +69,7 @@ def load_agents(folder: Path) -> dict[str, AgentDefinition]:
     return agents
 
 
-def _load_agent(folder: Path, problems: list[str]) -> AgentDefinition | None:
+def _load_agent(folder: Path, problems: list[str], check_tool: ToolCheck) -> AgentDefinition | None:
     prompt = _read(folder / "prompt.md", problems)
     if prompt is not None and not prompt.strip():
         problems.append(f"{folder / 'prompt.md'}:1: the prompt is empty.")
@@ -80,7 +84,7 @@ def _load_agent(folder: Path, problems: list[str]) -> AgentDefinition | None:
         problems.append(f"{folder / 'agent.toml'}:{line}: {_AT_LINE.sub('', str(error))}.")
         return None
     script = folder / "rehearsal.toml"
-    return _AgentFile(folder / "agent.toml", text, data, problems).agent(
+    return _AgentFile(folder / "agent.toml", text, data, problems, check_tool).agent(
         folder.name, (prompt or "").strip(), script if script.is_file() else None
     )
 
@@ -103,6 +107,7 @@ class _AgentFile:
     text: str
     data: dict[str, Any]
     problems: list[str]
+    check_tool: ToolCheck
 
     def agent(self, name: str, prompt: str, rehearsal: Path | None) -> AgentDefinition:
         self._only(self.data, _TOP, "there is no setting")
@@ -145,6 +150,9 @@ class _AgentFile:
             return ()
         if len(set(tools)) < len(tools):
             self._wrong("tools names a tool twice.", "tools")
+        for tool in tools:
+            if complaint := self.check_tool(tool, None):
+                self._wrong(complaint, "tools")
         return tuple(tools)
 
     def _relay(self) -> dict[str, str]:
@@ -203,6 +211,8 @@ class _AgentFile:
                     )
                 elif action.args and not action.tool:
                     self._wrong("args are given but no tool.", *place, "args")
+                elif action.tool and (complaint := self.check_tool(action.tool, action.args)):
+                    self._wrong(complaint, *place, "tool")
                 keys[digit] = action
         return keys
 

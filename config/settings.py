@@ -87,7 +87,12 @@ def _matching(pattern: str, wanted: str) -> AfterValidator:
 
 def _secrets(value: Any) -> Any:
     """Comma-separated secrets as a tuple; spaces around them and empty places are dropped."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    secrets = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not secrets:
+        raise ValueError("must name at least one secret")
+    return secrets
 
 
 def _lower(value: Any) -> Any:

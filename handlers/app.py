@@ -18,7 +18,7 @@ from config.settings import Settings
 from handlers.calls import Calls
 from handlers.guard import TwilioGate
 from handlers.health import AWAY, Check, Health, Metrics
-from handlers.keys import DRAINING, TELEMETRY
+from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes
 from handlers.signatures import PublicAddress, TwilioSignatures
@@ -139,6 +139,7 @@ async def build_app(
         upgrading=warmth.ask,
         draining=draining.is_set,
     )
+    app[RELAY_SOCKET] = socket
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     add_routes(
         app,
@@ -148,6 +149,7 @@ async def build_app(
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
+        voice_closed=gate.is_closed,
     )
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -190,13 +192,13 @@ def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> Tool
 
 def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefinition]:
     """The agents of the settings' folder; raises ConfigError with all that is wrong in them."""
-    agents = load_agents(settings.agents_dir)
-    problems = [
-        f"{settings.agents_dir / agent.name / 'agent.toml'}: there is no tool named {name}."
-        for agent in agents.values()
-        for name in tools.unknown_names(agent.tool_names)
-    ]
-    if settings.default_agent not in agents:
+    problems: list[str] = []
+    agents: dict[str, AgentDefinition] = {}
+    try:
+        agents = load_agents(settings.agents_dir, tools.complaint)
+    except ConfigError as error:
+        problems += error.problems
+    if not (settings.agents_dir / settings.default_agent).is_dir():
         problems.append(f"DEFAULT_AGENT: there is no agent {settings.default_agent} in {settings.agents_dir}.")
     if problems:
         raise ConfigError(problems)

@@ -17,7 +17,7 @@ from config.prompts import render_prompt
 from handlers.relay_socket import AiohttpSocket
 from handlers.voice import other_end
 from relay.conversations import Conversations
-from relay.errors import Fenced, StoreError
+from relay.errors import Fenced
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
@@ -160,10 +160,9 @@ class Calls:
 
     async def _instructions(self, agent: AgentDefinition, person: str) -> str:
         """The agent's prompt for this person; for a stranger where nobody can be looked up in time."""
-        known = None
         try:
             async with asyncio.timeout(self._defaults["prepare_deadline"]):
-                known = await self._people.get(person)
-        except (StoreError, TimeoutError) as error:
+                return self._prompt(agent, await self._people.get(person))
+        except Exception as error:  # whatever is wrong with what is stored: the call goes on with a stranger
             log.warning("person not looked up", error=type(error).__name__)
-        return self._prompt(agent, known)
+            return self._prompt(agent, None)

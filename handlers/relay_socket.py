@@ -6,10 +6,10 @@ import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable
-from typing import Self, cast
+from typing import Self
 
 import structlog
-from aiohttp import WSMessage, WSMsgType, web
+from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from channels.twilio.tickets import InvalidTicket, Ticket, Tickets
 from handlers.guard import TwilioGate
@@ -82,6 +82,13 @@ class AiohttpSocket:
             self._transport.set_write_buffer_limits(high=size)
 
     @property
+    def broken(self) -> str:
+        """What the peer broke, if that is why the socket was closed: "too_large" or "protocol"; "" for nothing."""
+        if self._ended_by is not WSMsgType.ERROR:
+            return ""
+        return "too_large" if self._ws.close_code == WSCloseCode.MESSAGE_TOO_BIG else "protocol"
+
+    @property
     def closed_cleanly(self) -> bool:
         """Whether the peer, or we, said goodbye; a lost connection did not."""
         return self._ended_by in (WSMsgType.CLOSE, WSMsgType.CLOSING) and self._ws.close_code == 1000
@@ -119,6 +126,9 @@ class RelaySocket:
         self._upgrading = upgrading
         self._draining = draining
         self._now = now
+        self.calls = 0  # sockets open now
+        self._none_open = asyncio.Event()
+        self._none_open.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one call; returns when its socket is closed."""
@@ -134,14 +144,30 @@ class RelaySocket:
         if not ws.can_prepare(request):
             raise web.HTTPUpgradeRequired(text="This is a websocket.\n", headers={"Upgrade": "websocket"})
         transport = request.transport  # None on the request once the connection is lost
+        if transport is None:
+            raise web.HTTPBadRequest(text="The connection is lost.\n")
         await ws.prepare(request)
-        # Not checked by isinstance: uvloop's transports do not derive from asyncio's.
-        socket = AiohttpSocket(ws, cast(asyncio.Transport, transport))
+        socket = AiohttpSocket(ws, transport)
+        self.calls += 1
+        self._none_open.clear()
         try:
             await self._call(socket)
         finally:
+            self.calls -= 1
+            if not self.calls:
+                self._none_open.set()
             socket.release()
+            if socket.broken:
+                self._telemetry.frames_rejected.labels(socket.broken).inc()
         return ws
+
+    async def none_open(self, timeout: float) -> None:
+        """Returns when no call is open, after ``timeout`` seconds at the latest."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._none_open.wait()
+        except TimeoutError:
+            pass
 
     async def _call(self, socket: AiohttpSocket) -> None:
         self._upgrading()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from config.settings import Settings
+from handlers.guard import closed
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
 from handlers.relay_socket import RelaySocket
 from handlers.voice import ACTION, INCOMING, RELAY, VoiceWebhooks
@@ -20,10 +21,18 @@ class Handlers:
     metrics: Metrics
 
 
-def add_routes(app: web.Application, handlers: Handlers) -> None:
+async def _closed(request: web.Request) -> web.StreamResponse:
+    raise closed()
+
+
+def add_routes(app: web.Application, handlers: Handlers, *, voice_closed: bool) -> None:
+    """``voice_closed``: the voice routes look absent, whatever the method."""
     app.router.add_post(INCOMING, handlers.voice.incoming)
     app.router.add_post(ACTION, handlers.voice.action)
     app.router.add_get(RELAY, handlers.relay.handle, allow_head=False)
+    if voice_closed:
+        for path in (INCOMING, ACTION, RELAY):
+            app.router.add_route("*", path, _closed)
     app.router.add_get(LIVE, handlers.health.live)
     app.router.add_get(READY, handlers.health.ready)
     app.router.add_get(METRICS, handlers.metrics.show)

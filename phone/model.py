@@ -197,16 +197,23 @@ class ModelServer:
         except Rejected as refusal:
             record.status, record.complete = refusal.status, True
             return _json(refusal.body, status=refusal.status, headers=refusal.headers)
-        except (asyncio.CancelledError, ConnectionError):
-            if not record.complete and not self._closing:
-                record.closed_early = True
-                self.closed_early += 1
+        except asyncio.CancelledError:
+            self._left(record)
             raise
+        except ConnectionError:
+            # The client has gone: nobody reads this answer, and it is no error of ours to be logged.
+            self._left(record)
+            return web.Response()
         finally:
             self.active -= 1
             self._serving.discard(task)
             record.ended_at = self._clock()
             record.ended.set()
+
+    def _left(self, record: Recorded) -> None:
+        if not record.complete and not self._closing:
+            record.closed_early = True
+            self.closed_early += 1
 
     async def _route(self, request: web.BaseRequest, record: Recorded, size: int) -> web.StreamResponse:
         path = request.path

@@ -155,7 +155,7 @@ class Call:
     def _timer(self, name: str) -> None:
         match name:
             case "turn":
-                self._turns.fail()
+                self._turns.deadline()
             case "after_interrupt":
                 self._after_interrupt()
             case "prepare":
@@ -298,7 +298,7 @@ class Call:
         self._listening.key()
         self._take_floor()
         key = self.rules.keys.get(digit)
-        if key is not None and not self._keypad.digits:
+        if key is not None:
             self._mapped(digit, key)
         elif self._keypad.press(digit):
             self._take_digits()
@@ -306,12 +306,18 @@ class Call:
             self._out.add(StartTimer("interdigit", self.rules.interdigit))
 
     def _mapped(self, digit: str, key: Key) -> None:
-        if key.tool:
+        collected = bool(self._keypad.digits)
+        if key.tool or collected:
             self._turns.supersede()
+        if collected:
+            self._out.add(CancelTimer("interdigit"))
+            self._note_digits()
         self.record.add(NoteItem(f"The caller pressed {digit}."))
         line = self.speaking.words(key.say, "keypad")
         if key.tool:
             self._turns.key(ToolCall(f"key_{self.record.next}", key.tool, key.arguments), line)
+        elif collected:
+            self._turns.begin()
         else:
             self._turns.go_on()
 

@@ -81,14 +81,14 @@ class Desk:
     def _answer(self, work: Work) -> bool:
         """Whether an equal call, begun in this turn or in one that was disturbed, answers this one, now or later.
 
-        One that failed answers nothing: trying again is what is wanted then."""
+        One that failed without effect answers nothing: trying again is what is wanted then."""
         twin = self._begun.get(self._name(work)) if work.policy.side_effect else None
         if twin is None or not (twin.disturbed or twin.turn == work.turn):
             return False
         if twin.outcome is None:
             work.state = "running"
             twin.followers.append(work)
-        elif twin.outcome.ok:
+        elif twin.outcome.ok or not twin.outcome.certain:
             self._finish(work, twin.outcome)
         return work.state != "held"
 

@@ -77,14 +77,14 @@ class Rounds:
     def start(self, action: StartTurn, items: Sequence[Item], instructions: str) -> None:
         """Asks the model."""
         now = self._clock()
-        if action.round == 0:
+        if action.turn != self._turn:
             self._turn, self._carry = action.turn, ()
             self._in_turn, self._first_text = Counted(), None
             self.total.turns += 1
             self._timing = TurnTiming(now if self._asked is None else self._asked)
             self._asked = None
             self._timing.begun(now)
-        elif self._timing is not None:
+        if action.round and self._timing is not None:
             self._timing.later_round()
         sink = _Sink(self, action.turn)
         request = replace(

@@ -51,6 +51,7 @@ class Turn:
     user: int | None = None  # position of the user's words
     utterance: Utterance | None = None  # of the round in progress
     said: bool = False  # anything, in any round
+    last_words: float = 0.0  # when the model last said something
     disturbed: bool = False
     settled: bool = False  # the reader has run since the calls of the round were complete
     effect: Effect | None = None

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -110,18 +111,18 @@ class SessionParts:
     reconnects: bool = False
 
 
-@dataclass(slots=True)
 class _Rate:
-    """Frames in the second that began with the first of them."""
+    """When the last frames were let through: no more than ``FRAMES_PER_SECOND`` within any second."""
 
-    since: float = -1.0
-    count: int = 0
+    def __init__(self) -> None:
+        self._taken: deque[float] = deque(maxlen=FRAMES_PER_SECOND)
 
     def over(self, now: float) -> bool:
-        if now - self.since >= 1.0:
-            self.since, self.count = now, 0
-        self.count += 1
-        return self.count > FRAMES_PER_SECOND
+        taken = self._taken
+        if len(taken) == FRAMES_PER_SECOND and now - taken[0] < 1.0:
+            return True
+        taken.append(now)
+        return False
 
 
 class CallSession:
@@ -243,7 +244,10 @@ class CallSession:
                 if frame.type != "info":
                     self._reject("unknown")
             case PeerError():
-                self._telemetry.peer_errors.labels(str(frame.code)).inc()
+                known = (
+                    64000 <= frame.code < 65000
+                )  # ConversationRelay's; the text is not ours, its numbers are no labels
+                self._telemetry.peer_errors.labels(str(frame.code) if known else "other").inc()
                 log.warning("twilio reported an error", code=frame.code)
             case Interrupt():
                 self._receive(frame)
@@ -279,15 +283,18 @@ class CallSession:
         self._instructions = await self._parts.instructions()
 
     async def _prepare(self) -> None:
-        """Admission, history and prompt, at once; rule: the call goes on with what is there in time."""
+        """Admission, then history and prompt at once; the call goes on with what is there in time."""
         deadline = self._limits.prepare_deadline
         try:
             # First, by itself: loading the history fences the session that has the conversation now.
             if not await self._parts.admitted():
                 log.warning("ticket used before")
+                self._parts.writer.close()  # the conversation is another session's: nothing of this one is written
                 self._close(1008, "ticket")
                 return
-            before, _ = await asyncio.gather(self._parts.writer.prepare(deadline), self._know_person())
+            person = self._spawn(self._know_person(), "person")
+            before = await self._parts.writer.prepare(deadline)
+            await asyncio.wait([person])
         except Fenced:
             self.fenced()
             return
@@ -306,6 +313,8 @@ class CallSession:
     # -- between the call and the world
 
     def _receive(self, event: Event) -> None:
+        if self._closing is not None and not isinstance(event, ToolFinished | LateResult | SocketClosed):
+            return  # all that is left is to write down how it ended
         try:
             for action in self.call.receive(event, self._clock() - self._t0):
                 self._perform(action)
@@ -325,6 +334,8 @@ class CallSession:
                 self._close_cycle()
             case Put():
                 self._parts.writer.put(action.position, action.item, urgent=action.urgent)
+            case StartTurn() | StartTool() | StartTimer() if self._closing is not None:
+                pass
             case StartTurn():
                 self._ask(action)
             case CancelTurn():

@@ -63,33 +63,43 @@ class SideEffects:
     async def _carry_out(self, call: ToolCall, owner: str, done: Callable[[ToolOutcome], None]) -> None:
         self._running.add(owner)
         try:
-            outcome = await self._once(call, owner)
+            canonical = self._tools.canonical(call.name, call.arguments)
+            outcome = await self._known(call, canonical, owner)
+            begun = outcome is None
+            if outcome is None:
+                outcome = await self._tools.run(call.name, call.arguments, self._context)
+            # The caller is told at once; the record follows.
+            done(outcome)
+            if begun:
+                await self._record(call, canonical, owner, outcome)
         finally:
             self._running.discard(owner)
-        done(outcome)
 
-    async def _once(self, call: ToolCall, owner: str) -> ToolOutcome:
-        conversation, canonical = self._context.conversation, self._tools.canonical(call.name, call.arguments)
-        recorded = False
+    async def _known(self, call: ToolCall, canonical: str, owner: str) -> ToolOutcome | None:
+        """What the record answers; None where the call is to be carried out."""
         try:
-            match await self._effects.begin(conversation, self._epoch, call.name, canonical, owner):
-                case Answered(output):
-                    return ToolOutcome(output)
-                case InDoubt():
-                    return IN_DOUBT
-                case _:
-                    recorded = True
+            begun = await self._effects.begin(self._context.conversation, self._epoch, call.name, canonical, owner)
         except Fenced:
             return TAKEN_OVER
         except StoreError as error:
             log.warning("effect begun without a record", tool=call.name, code=error.code)
-        outcome = await self._tools.run(call.name, call.arguments, self._context)
-        if recorded:
-            try:
-                if outcome.ok:
-                    await self._effects.finish(conversation, self._epoch, call.name, canonical, owner, outcome.output)
-                else:
-                    await self._effects.withdraw(conversation, call.name, canonical, owner)
-            except StoreError as error:
-                log.warning("result of an effect not recorded", tool=call.name, code=error.code)
-        return outcome
+            return None
+        match begun:
+            case Answered(output):
+                return ToolOutcome(output)
+            case InDoubt():
+                return IN_DOUBT
+            case _:
+                return None
+
+    async def _record(self, call: ToolCall, canonical: str, owner: str, outcome: ToolOutcome) -> None:
+        """Also where ``begin`` was not answered: it may have been recorded all the same. What nobody is certain of
+        stays recorded as running, so that whoever asks next is told to check."""
+        conversation = self._context.conversation
+        try:
+            if outcome.ok:
+                await self._effects.finish(conversation, self._epoch, call.name, canonical, owner, outcome.output)
+            elif outcome.certain:
+                await self._effects.withdraw(conversation, call.name, canonical, owner)
+        except StoreError as error:
+            log.warning("result of an effect not recorded", tool=call.name, code=error.code)

@@ -45,11 +45,13 @@ Effect = EndCall | Transfer
 
 @dataclass(frozen=True, slots=True)
 class ToolOutcome:
-    """``output``: JSON text for the model. ``ok`` is False when the tool failed, timed out, or was called wrongly."""
+    """``output``: JSON text for the model. ``ok`` is False when the tool failed, timed out, or was called wrongly.
+    ``certain`` is False where nobody knows whether it had its effect before it failed."""
 
     output: str
     ok: bool = True
     effects: tuple[Effect, ...] = ()
+    certain: bool = True
 
     def __repr__(self) -> str:
         return f"ToolOutcome(ok={self.ok}, effects={self.effects})"

@@ -26,7 +26,7 @@ from relay.events import (
 )
 from relay.heard import Utterance
 from relay.items import NoteItem, UserItem, replace
-from relay.listening import Listening
+from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
 from relay.speaking import Outbox, Record, Speaking
@@ -141,6 +141,17 @@ class Turns:
         self._untold = True
         self.go_on()
 
+    def deadline(self) -> None:
+        """The turn's time is up, unless the model is speaking."""
+        turn = self.current
+        if turn is None:
+            return
+        left = turn.last_words + self._rules.turn_deadline - self._out.now
+        if turn.part == "generating" and turn.said and left > EARLY:
+            self._out.add(StartTimer("turn", left))
+        else:
+            self.fail()
+
     def fail(self) -> None:
         """Nothing usable came: the caller hears an apology, and the call goes on."""
         turn = self.current
@@ -165,6 +176,7 @@ class Turns:
         turn = self.current
         if turn is None or turn.number != event.turn or turn.part != "generating":
             return
+        turn.last_words = self._out.now
         utterance = turn.utterance
         if utterance is not None and utterance.open:
             self._speaking.more(utterance, event.text)
@@ -173,7 +185,6 @@ class Turns:
         else:
             turn.utterance = self._speaking.begin(turn.number, event.text)
             turn.said = True
-            self._out.add(CancelTimer("turn"))
         self._out.add(Say(turn.number, event.text))
 
     def round_ended(self, event: RoundEnded) -> None:
@@ -262,6 +273,8 @@ class Turns:
     def _take_calls(self, turn: Turn, calls: Iterable[ToolCall]) -> None:
         turn.part = "tools"
         turn.settled = False
+        if turn.said:
+            self._out.add(CancelTimer("turn"))  # each tool has a deadline of its own
         for call in calls:
             work = self._desk.add(self._record.reserve(), call, turn.number, turn.round)
             if turn.round >= self._rules.tool_rounds:

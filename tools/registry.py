@@ -22,7 +22,7 @@ import json
 import re
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_type_hints
 
@@ -45,6 +45,8 @@ Observe = Callable[[str, Result, float], None]
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):\s*$", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
 _ARG = re.compile(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
+
+_OWN_REASON = "The tool failed for a reason of its own. Do not call it again with the same arguments."
 
 log = structlog.get_logger(__name__)
 
@@ -104,9 +106,18 @@ class ToolRegistry:
             arguments,
         )
 
-    def unknown_names(self, names: Iterable[str]) -> list[str]:
-        """Those of the names that no tool has."""
-        return [name for name in names if name not in self._tools]
+    def complaint(self, name: str, arguments: Mapping[str, Any] | None = None) -> str:
+        """What is wrong with a tool an agent's file names, called with these arguments; "" for nothing."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return f"there is no tool named {name!r}."
+        if arguments is not None:
+            try:
+                tool.values(orjson.dumps(arguments).decode())
+            except ValidationError as error:
+                fields = sorted({".".join(map(str, each["loc"])) for each in error.errors()})
+                return f"the tool {name} cannot be called with these args; look at {', '.join(fields)}."
+        return ""
 
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
         """What the model is shown; the same object for the same names. Raises KeyError for an unknown one."""
@@ -125,10 +136,10 @@ class ToolRegistry:
         tool = self._tools.get(name)
         try:
             values = tool.values(arguments) if tool else json.loads(arguments)
-        except ValueError:  # pydantic's and json's errors both are
+        except (ValueError, RecursionError):  # pydantic's and json's errors both are the first
             try:
                 values = json.loads(arguments)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return arguments
         return json.dumps(values, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
@@ -162,6 +173,12 @@ class ToolRegistry:
             async with asyncio.timeout(deadline) as limit:
                 returned = await tool.function(context, **values)
             return _outcome(returned), "ok"
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: something the tool waited for was cancelled by somebody else.
+            return _failure("failed", _OWN_REASON, certain=False), "failed"
         except ToolRetry as error:
             return _failure("try_again", f"{error} Correct the arguments and call the tool again."), "retry"
         except ToolError as error:
@@ -172,8 +189,7 @@ class ToolRegistry:
             # The message of an error, and the arguments in it, may be what a caller said: only its place is told.
             places = "".join(traceback.format_tb(error.__traceback__))
             log.error("tool failed", tool=name, error=type(error).__name__, trace=places)
-            message = "The tool failed for a reason of its own. Do not call it again with the same arguments."
-            return _failure("failed", message), "failed"
+            return _failure("failed", _OWN_REASON, certain=False), "failed"
 
 
 def _documentation(function: ToolFunction) -> tuple[str, dict[str, str]]:
@@ -263,8 +279,8 @@ def _bounded(text: bytes) -> bytes:
     return text
 
 
-def _failure(error: str, message: str) -> ToolOutcome:
-    return ToolOutcome(orjson.dumps({"error": error, "message": message}).decode(), ok=False)
+def _failure(error: str, message: str, *, certain: bool = True) -> ToolOutcome:
+    return ToolOutcome(orjson.dumps({"error": error, "message": message}).decode(), ok=False, certain=certain)
 
 
 def _wrong_arguments(error: ValidationError) -> ToolOutcome:
@@ -277,4 +293,4 @@ def _wrong_arguments(error: ValidationError) -> ToolOutcome:
 
 def _timeout(policy: ToolPolicy, deadline: float) -> ToolOutcome:
     doubt = " It may have been done all the same: check before trying again." if policy.side_effect else ""
-    return _failure("timeout", f"The tool gave no answer within {deadline:g} seconds.{doubt}")
+    return _failure("timeout", f"The tool gave no answer within {deadline:g} seconds.{doubt}", certain=False)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from redis.exceptions import NoScriptError
 
+from relay.errors import StoreError
 from relay.store.client import translate
 
 if TYPE_CHECKING:
@@ -56,7 +57,8 @@ class Batch:
             except Exception as error:
                 for _, answer in calls:
                     if not answer.done():
-                        answer.set_exception(error)
+                        # One each: an error that is raised in many places collects all their traces.
+                        answer.set_exception(StoreError(str(error)) if isinstance(error, StoreError) else error)
 
     async def _send(self, calls: list[Call]) -> None:
         answers = await self._execute(calls)

@@ -57,7 +57,7 @@ def effects_key(conversation: str) -> str:
 
 
 def _field(tool: str, canonical: str) -> str:
-    return f"{tool}:{sha256(canonical.encode()).hexdigest()[:32]}"
+    return f"{tool}:{sha256(canonical.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
 
 
 class Effects:

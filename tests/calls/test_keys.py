@@ -148,16 +148,16 @@ async def test_a_mapped_key_over_a_reply(line: Running) -> None:
 
 async def test_digits_without_a_meaning(line: Running) -> None:
     """They are collected and reach the model as one note."""
-    line.model.script(Reply("Four, seven, one."))
+    line.model.script(Reply("Four, seven, six."))
     async with Caller(line.url, pace=FAST) as call:
-        await call.press("471")
-        assert await call.reply() == "Four, seven, one."
+        await call.press("476")
+        assert await call.reply() == "Four, seven, six."
         await in_order(call)
-        assert shown(await line.model.received(1)) == [("note", "The caller pressed 4 7 1 on the keypad.")]
+        assert shown(await line.model.received(1)) == [("note", "The caller pressed 4 7 6 on the keypad.")]
         assert len(line.model.asked) == 1
 
 
-@pytest.mark.parametrize(("pressed", "told_as"), [("471#", "4 7 1"), ("4711#", "4 7 1 1"), ("#", "#"), ("*#", "*")])
+@pytest.mark.parametrize(("pressed", "told_as"), [("476#", "4 7 6"), ("4766#", "4 7 6 6"), ("#", "#"), ("*#", "*")])
 async def test_the_pound_key_ends_an_input(line: Running, pressed: str, told_as: str) -> None:
     """At once, however long another digit would be waited for; it is no digit of it."""
     line.model.script(Reply("Thank you."))

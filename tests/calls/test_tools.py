@@ -246,6 +246,7 @@ async def test_a_new_turn_waits_for_a_running_side_effect(line: Running, worksho
         await call.say("Book it")
         await asyncio.wait_for(gate.reached.wait(), 2)
         await call.say("Are you there?")
+        await has_read(call)
         gate.set()
         assert await call.reply() == "It is booked, and yes."
         second = shown(await line.model.received(2))

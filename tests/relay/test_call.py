@@ -61,13 +61,12 @@ def test_a_final_prompt_asks_the_model_at_once() -> None:
 
 
 def test_the_first_words_go_out_as_they_come() -> None:
-    """On record as open, the deadline met, and sent; later words are only sent."""
+    """On record as open, and sent; later words are only sent."""
     driver = started()
     driver.prompt("Hello")
     driver.now = 0.5
     assert driver.delta("Good") == [
         Put(1, AssistantItem("Good", "open", 0, EPOCH + 500)),
-        CancelTimer("turn"),
         Say(1, "Good"),
     ]
     driver.now = 0.6
@@ -426,8 +425,8 @@ def test_the_deadline_of_a_turn_becomes_the_apology() -> None:
     assert driver.rounds == []
 
 
-def test_the_deadline_counts_until_the_first_words_of_every_round() -> None:
-    """After tools it begins anew; once words come it is met."""
+def test_the_deadline_begins_anew_with_words_and_after_tools() -> None:
+    """What is said moves it; tools have deadlines of their own."""
     driver = started(turn_deadline=4.0)
     driver.prompt("Hello")
     driver.say("One moment.", call("look_up"))
@@ -435,9 +434,13 @@ def test_the_deadline_counts_until_the_first_words_of_every_round() -> None:
     assert LINES["apology"] not in driver.frames
     driver.finish("look_up")
     driver.wait(3.9)
-    driver.delta("It is nine.")
-    driver.wait(20.0)
+    driver.delta("It is ")
+    driver.wait(3.9)
+    driver.delta("nine.")
+    driver.wait(3.9)
     assert LINES["apology"] not in driver.frames
+    driver.wait(0.2)
+    assert driver.frames[-3:] == [CLOSE, LINES["apology"], CLOSE]
 
 
 def test_a_turn_that_said_nothing_has_one_deadline_over_its_tools() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from relay.desk import INTERRUPTED, SIBLING_FAILED, STILL_RUNNING, Desk, Work
-from relay.toolbox import ToolPolicy
+from relay.toolbox import ToolOutcome, ToolPolicy
 from tests.relay.driver import POLICIES, call, canonical, done
 
 
@@ -230,3 +230,11 @@ def test_finished_work_is_forgotten_when_a_turn_ends_undisturbed() -> None:
         held.finish(key, done())
         held.settle()
     assert held.work == {}
+
+
+def test_a_call_nobody_is_certain_of_is_not_repeated() -> None:
+    """It may have had its effect: the same call made again gets the same answer."""
+    held = desk()
+    first(held)
+    held.finish(1, ToolOutcome('"no answer"', ok=False, certain=False))
+    assert held.add(2, call("book", '{"a":1,"b":2}'), 1, 1).item().output == '"no answer"'

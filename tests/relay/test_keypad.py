@@ -170,12 +170,13 @@ def test_a_mapped_key_without_preparation_acts_after_the_deadline() -> None:
     assert driver.started == ["look_up"]
 
 
-def test_a_mapped_key_inside_a_code_is_a_digit() -> None:
-    """One that had no meaning was pressed just before."""
+def test_a_mapped_key_acts_at_once_behind_others() -> None:
+    """Keys that had no meaning were pressed just before: they are on record, and answered too."""
     driver = started(keys=KEYS)
-    driver.press("51#")
-    assert driver.story == [pressed("51")]
-    assert driver.frames == []
+    driver.press("51")
+    assert driver.story[:2] == [pressed("5"), "note: The caller pressed 1."]
+    assert driver.frames
+    assert driver.rounds == [StartTurn(1)]
 
 
 def test_a_mapped_line_leaves_the_answer_in_progress_alone() -> None:

@@ -138,7 +138,14 @@ async def test_an_unknown_tool_is_a_result() -> None:
     assert output["error"] == "unknown_tool"
     assert "'fly'" in output["message"]
     assert registry.policy("fly") == ToolPolicy()
-    assert registry.unknown_names(["book", "fly", "swim"]) == ["fly", "swim"]
+
+
+def test_what_an_agents_file_asks_of_the_tools_is_checked() -> None:
+    """An unknown name and arguments a key could never be run with are complaints; what works is none."""
+    registry = registry_of(book)
+    assert registry.complaint("book") == ""
+    assert "'fly'" in registry.complaint("fly")
+    assert "nonsense" in registry.complaint("book", {"nonsense": 1})
 
 
 @pytest.mark.parametrize(
@@ -379,3 +386,44 @@ def test_what_cannot_be_a_tool_is_refused() -> None:
     for function, error, told in wrong:
         with pytest.raises(error, match=told):
             registry.add(function)
+
+
+async def test_a_cancel_that_is_not_ours_is_a_failure() -> None:
+    """What a tool waits for may be cancelled by somebody else: the conversation still gets an outcome."""
+
+    async def wait(context: ToolContext) -> dict[str, Any]:
+        """Wait for what never comes."""
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+        return {}
+
+    outcome, output = await run(registry_of(wait, side_effect=True), "wait")
+    assert (outcome.ok, outcome.certain, output["error"]) == (False, False, "failed")
+
+
+async def test_only_what_was_refused_is_certain_to_have_no_effect() -> None:
+    """A tool that broke or ran out of time may have done its deed; one that said no has not."""
+
+    async def broken(context: ToolContext) -> dict[str, Any]:
+        """Break."""
+        raise RuntimeError("after the deed")
+
+    async def slow(context: ToolContext) -> dict[str, Any]:
+        """Take for ever."""
+        await asyncio.Event().wait()
+        return {}
+
+    async def refusing(context: ToolContext) -> dict[str, Any]:
+        """Say no."""
+        raise ToolError("No.")
+
+    registry = registry_of(broken, slow, refusing, deadline=0.01, side_effect=True)
+    certain = {name: (await run(registry, name))[0].certain for name in ("broken", "slow", "refusing")}
+    assert certain == {"broken": False, "slow": False, "refusing": True}
+
+
+@pytest.mark.parametrize("arguments", ['{"name":"\\ud83d"}', "[" * 100_000, '{"room":' * 5_000])
+def test_any_arguments_have_a_spelling(arguments: str) -> None:
+    """Whatever a model writes, asking for its canonical form raises nothing."""
+    assert registry_of(book).canonical("book", arguments)

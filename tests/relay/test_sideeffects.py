@@ -1,0 +1,64 @@
+"""Side effects of a session: an outcome always comes, and the record says what is known."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from redis.asyncio import Redis
+
+from relay.jobs import Jobs
+from relay.models.base import ToolCall, ToolSpec
+from relay.sideeffects import SideEffects
+from relay.store.effects import Begun, Effects, InDoubt
+from relay.toolbox import ToolContext, ToolOutcome, ToolPolicy
+
+CONTEXT = ToolContext("CA1", "voice", "default")
+
+
+class Tools:
+    """One outcome for every call."""
+
+    def __init__(self, outcome: ToolOutcome) -> None:
+        self.outcome = outcome
+        self.runs = 0
+
+    def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
+        return ()
+
+    def policy(self, name: str) -> ToolPolicy:
+        return ToolPolicy(side_effect=True)
+
+    def canonical(self, name: str, arguments: str) -> str:
+        return arguments
+
+    async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
+        self.runs += 1
+        return self.outcome
+
+
+async def carry_out(redis: Redis, outcome: ToolOutcome, arguments: str = "{}") -> tuple[ToolOutcome, Effects]:
+    effects, jobs = Effects(redis, 60), Jobs()
+    done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
+    SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1).start(ToolCall("c1", "book", arguments), 1, done.set_result)
+    result = await asyncio.wait_for(done, 2)
+    await jobs.drain(2)
+    return result, effects
+
+
+async def test_what_nobody_is_certain_of_stays_on_record(redis: Redis) -> None:
+    """Whoever asks next, here or elsewhere, is told to check."""
+    _, effects = await carry_out(redis, ToolOutcome("{}", ok=False, certain=False))
+    assert isinstance(await effects.begin("CA1", 1, "book", "{}", "other"), InDoubt)
+
+
+async def test_what_was_refused_may_be_tried_again(redis: Redis) -> None:
+    """It had no effect, and leaves no record."""
+    _, effects = await carry_out(redis, ToolOutcome("{}", ok=False))
+    assert isinstance(await effects.begin("CA1", 1, "book", "{}", "other"), Begun)
+
+
+async def test_odd_arguments_reach_the_record(redis: Redis) -> None:
+    """A lone surrogate is no reason to leave the caller without an outcome."""
+    outcome, _ = await carry_out(redis, ToolOutcome('"done"'), '{"name":"\ud83d"}')
+    assert outcome.ok
