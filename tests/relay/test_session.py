@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from typing import Self
 
 import pytest
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
 from relay.frames import Incoming, Prompt, Setup, dump
+from relay.items import UserItem
 from relay.jobs import Jobs
 from relay.models.base import ModelRequest, ModelStream
 from relay.rules import CallRules
-from relay.session import CallSession, SessionParts
+from relay.session import FRAMES_PER_SECOND, CallSession, SessionParts, _Rate
 from relay.sideeffects import SideEffects
 from relay.store.client import connect
 from relay.store.effects import Effects
@@ -145,3 +148,37 @@ async def test_no_task_outlives_its_session(parts: SessionParts) -> None:
     kinds = {task.get_name().split()[0] for task in asyncio.all_tasks() if task.get_name().endswith(CALL)}
     assert kinds & {"prepare", "round", "tool", "close"} == set()
     assert parts.telemetry.registry.get_sample_value("relay_calls_active") == 0
+
+
+async def test_a_session_that_is_not_admitted_leaves_no_trace(parts: SessionParts, redis: Redis) -> None:
+    """The conversation is another session's: neither its epoch nor its items are touched."""
+
+    async def refused() -> bool:
+        return False
+
+    history = History(redis, 60)
+    theirs, ours = Conversations(history), Conversations(history)
+    genuine = theirs.open(CALL, 5)
+    await genuine.prepare(1)
+    genuine.put(0, UserItem("mine"), urgent=True)
+    assert await genuine.flush(2)
+    line = Line()
+    rules = CallRules(
+        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, greeting="Hello."
+    )
+    intruder = ours.open(CALL, 9)
+    await session(line, replace(parts, writer=intruder, admitted=refused), rules).run()
+    ours.release(intruder)
+    assert await ours.close(1) == 0
+    assert line.closed == [(1008, "ticket")]
+    assert await redis.hget(f"conversation:{{{CALL}}}:state", "epoch") == b"5"
+    assert await redis.zcard(f"conversation:{{{CALL}}}:items") == 1
+    await theirs.close(1)
+
+
+async def test_no_more_than_so_many_frames_in_any_second() -> None:
+    """Not even across the border of two seconds."""
+    rate = _Rate()
+    taken = [at for at in [0.0, *[0.93] * 190, *[1.05] * 195] if not rate.over(at)]
+    assert all(sum(1 for other in taken if at <= other < at + 1.0) <= FRAMES_PER_SECOND for at in taken)
+    assert not rate.over(2.5)
