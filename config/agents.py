@@ -237,7 +237,9 @@ class _AgentFile:
         self._only(table, BUILT_IN, "there is no line", "says")
         for name in [each for each in table if each in BUILT_IN]:
             texts = table[name] if isinstance(table[name], dict) else {language: table[name]}
-            if all(isinstance(text, str) for text in texts.values()):
+            if name == "apology" and any(text == "" for text in texts.values()):
+                self._wrong("the apology cannot be empty: a failed turn would be silent.", "says", name)
+            elif all(isinstance(text, str) for text in texts.values()):
                 own[name] = {tag.casefold(): text for tag, text in texts.items()}
             else:
                 self._wrong(f'{name} must be text, or texts by language: {{en = "..."}}.', "says", name)

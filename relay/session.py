@@ -244,9 +244,8 @@ class CallSession:
                 if frame.type != "info":
                     self._reject("unknown")
             case PeerError():
-                known = (
-                    64000 <= frame.code < 65000
-                )  # ConversationRelay's; the text is not ours, its numbers are no labels
+                # Only ConversationRelay's own codes are labels: any number in the text could be taken for one.
+                known = 64000 <= frame.code < 65000
                 self._telemetry.peer_errors.labels(str(frame.code) if known else "other").inc()
                 log.warning("twilio reported an error", code=frame.code)
             case Interrupt():

@@ -47,7 +47,7 @@ class Telemetry:
             buckets=SHORT_BUCKETS,
             registry=registry,
         )
-        self.interrupts = Counter("relay_interrupts_total", "Interrupt frames acted on", registry=registry)
+        self.interrupts = Counter("relay_interrupts_total", "Interrupt frames read", registry=registry)
         self.ghosts = Counter(
             "relay_ghost_frames_total", "Frames with text of a turn that was over (always 0)", registry=registry
         )

@@ -14,55 +14,27 @@ import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, ToolCall, ToolSpec, Usage
-from relay.models.client import ModelClient
-from relay.models.options import Fragments, effort, effort_with_tools
-from relay.models.stream import ProviderFailure, RoundStream
+from relay.models.http import HttpModel
+from relay.models.options import effort, effort_with_tools
+from relay.models.stream import ProviderFailure
 
 _ENDS: dict[str, FinishReason] = {"length": "length", "content_filter": "filter"}
 
 
-class ChatModel:
-    """A LanguageModel by Chat Completions.
+class ChatModel(HttpModel):
+    """A LanguageModel by Chat Completions."""
 
-    ``model``: for requests that name none. ``reasoning``: the effort where a request has no wish of its own ("" and
-    "none": none where the model has it). ``read_timeout``: seconds between two pieces of an answer. ``max_tokens``: of
-    one answer, reasoning included; None leaves it to the server.
-    """
+    path = "/chat/completions"
 
-    def __init__(
-        self,
-        client: ModelClient,
-        *,
-        model: str,
-        reasoning: str = "",
-        read_timeout: float = 15.0,
-        max_tokens: int | None = None,
-    ) -> None:
-        self._client = client
-        self._model = model
-        self._reasoning = reasoning
-        self._read_timeout = read_timeout
-        self._max_tokens = max_tokens
-        self._role = "developer" if client.is_openai else "system"
-        self._instructions = Fragments()
-        self._tools = Fragments(_tools)
+    def _decoder(self) -> ChatDecoder:
+        return ChatDecoder()
 
-    def stream(self, request: ModelRequest) -> RoundStream:
-        return RoundStream(
-            self._client,
-            "/chat/completions",
-            self._body(request),
-            ChatDecoder,
-            model=request.model or self._model,
-            read_timeout=self._read_timeout,
-            on_sent=request.on_sent,
-        )
+    def _render_tools(self, tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
+        return _tools(tools)
 
-    async def warm(self) -> str:
-        return await self._client.warm(self._model)
-
-    async def close(self) -> None:
-        await self._client.close()
+    @property
+    def _role(self) -> str:
+        return "developer" if self._client.is_openai else "system"
 
     def _body(self, request: ModelRequest) -> bytes:
         model, ours = request.model or self._model, self._client.is_openai

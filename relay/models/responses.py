@@ -17,52 +17,21 @@ import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, ToolCall, ToolSpec, Usage
-from relay.models.client import ModelClient
-from relay.models.options import Fragments, always_reasons, effort, is_strict
-from relay.models.stream import ProviderFailure, RoundStream
+from relay.models.http import HttpModel
+from relay.models.options import always_reasons, effort, is_strict
+from relay.models.stream import ProviderFailure
 
 
-class ResponsesModel:
-    """A LanguageModel by the Responses API.
+class ResponsesModel(HttpModel):
+    """A LanguageModel by the Responses API."""
 
-    ``model``: for requests that name none. ``reasoning``: the effort where a request has no wish of its own ("" and
-    "none": none where the model has it). ``read_timeout``: seconds between two pieces of an answer. ``max_tokens``: of
-    one answer, reasoning included; None leaves it to the server.
-    """
+    path = "/responses"
 
-    def __init__(
-        self,
-        client: ModelClient,
-        *,
-        model: str,
-        reasoning: str = "",
-        read_timeout: float = 15.0,
-        max_tokens: int | None = None,
-    ) -> None:
-        self._client = client
-        self._model = model
-        self._reasoning = reasoning
-        self._read_timeout = read_timeout
-        self._max_tokens = max_tokens
-        self._instructions = Fragments()
-        self._tools = Fragments(_tools)
+    def _decoder(self) -> ResponsesDecoder:
+        return ResponsesDecoder()
 
-    def stream(self, request: ModelRequest) -> RoundStream:
-        return RoundStream(
-            self._client,
-            "/responses",
-            self._body(request),
-            ResponsesDecoder,
-            model=request.model or self._model,
-            read_timeout=self._read_timeout,
-            on_sent=request.on_sent,
-        )
-
-    async def warm(self) -> str:
-        return await self._client.warm(self._model)
-
-    async def close(self) -> None:
-        await self._client.close()
+    def _render_tools(self, tools: Iterable[ToolSpec]) -> list[dict[str, Any]]:
+        return _tools(tools)
 
     def _body(self, request: ModelRequest) -> bytes:
         model, ours = request.model or self._model, self._client.is_openai

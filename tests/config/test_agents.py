@@ -191,6 +191,7 @@ def test_the_greeting_may_be_an_attribute(write: Write) -> None:
         ("[limits]\nside_effect_wait = -1", "2: side_effect_wait must be a number of seconds, 0 or more."),
         ("[limits]\nturn_deadline = true", "2: turn_deadline must be a number of seconds, more than 0."),
         ("[says]\napologie = 'x'", "2: there is no line 'apologie'; did you mean 'apology'?"),
+        ("[says]\napology = {es = ''}", "2: the apology cannot be empty: a failed turn would be silent."),
         ("[says]\napology = 1", '2: apology must be text, or texts by language: {en = "..."}.'),
         ("title = 'a'\ntools = [", "2: Invalid value (at end of document)."),
         ("title = 'a'\n\nx = = 1", "3: Invalid value."),
