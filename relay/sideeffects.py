@@ -37,12 +37,13 @@ class SideEffects:
         self._context = context
         self._epoch = epoch
         self._running: set[str] = set()
-        self._dirty = False
+        self._dirty = True  # something may be on record that the end of a turn closes, of a session before also
+        self._owed = False  # an end of a turn that the record does not know yet
+        self._order = asyncio.Lock()  # the record learns of results, ends of turns and new wishes in their order
 
     def start(self, call: ToolCall, key: int, done: Callable[[ToolOutcome], None]) -> None:
         """Runs the call in the background and hands its outcome to ``done``, also after the session has ended."""
         owner = f"{self._epoch}:{key}"
-        self._dirty = True
         if self._jobs.start(self._carry_out(call, owner, done), f"effect {self._context.conversation}") is None:
             # Not at once: whoever asked is still busy with what it decided.
             asyncio.get_running_loop().call_soon(done, REFUSED)
@@ -50,28 +51,42 @@ class SideEffects:
     def settle(self) -> None:
         """A turn ended undisturbed: what was done before is no answer to the same wish made again."""
         if self._dirty:
-            self._dirty = bool(self._running)
+            self._owed = True
             self._jobs.start(self._settle(), f"settle {self._context.conversation}")
 
     async def _settle(self) -> None:
+        async with self._order:
+            await self._pay()
+
+    async def _pay(self) -> None:
+        """Settles what is owed, in order; what Redis did not take stays owed and comes before the next wish."""
+        if not self._owed:
+            return
+        self._owed, self._dirty = False, bool(self._running)
         try:
             await self._effects.settle(self._context.conversation, self._epoch, self._running)
+        except Fenced:
+            return
         except StoreError as error:
-            self._dirty = True
+            self._owed = self._dirty = True
             log.warning("effects not settled", code=error.code)
 
     async def _carry_out(self, call: ToolCall, owner: str, done: Callable[[ToolOutcome], None]) -> None:
-        self._running.add(owner)
+        canonical = self._tools.canonical(call.name, call.arguments)
         try:
-            canonical = self._tools.canonical(call.name, call.arguments)
-            outcome = await self._known(call, canonical, owner)
+            async with self._order:
+                await self._pay()
+                self._dirty = True
+                self._running.add(owner)
+                outcome = await self._known(call, canonical, owner)
             begun = outcome is None
             if outcome is None:
                 outcome = await self._tools.run(call.name, call.arguments, self._context)
             # The caller is told at once; the record follows.
             done(outcome)
             if begun:
-                await self._record(call, canonical, owner, outcome)
+                async with self._order:
+                    await self._record(call, canonical, owner, outcome)
         finally:
             self._running.discard(owner)
 

@@ -62,3 +62,36 @@ async def test_odd_arguments_reach_the_record(redis: Redis) -> None:
     """A lone surrogate is no reason to leave the caller without an outcome."""
     outcome, _ = await carry_out(redis, ToolOutcome('"done"'), '{"name":"\ud83d"}')
     assert outcome.ok
+
+
+async def test_a_wish_made_again_right_after_a_turn_that_ended_is_carried_out_again(redis: Redis) -> None:
+    """Result, end of the turn and the new wish come closer together than Redis answers: their order still counts."""
+    tools, jobs = Tools(ToolOutcome('"booked"')), Jobs()
+    effects = SideEffects(tools, Effects(redis, 60), jobs, CONTEXT, 1)
+    loop = asyncio.get_running_loop()
+    for again in range(20):
+        done: asyncio.Future[ToolOutcome] = loop.create_future()
+        effects.start(ToolCall("c", "book", "{}"), again, done.set_result)
+        await asyncio.wait_for(done, 2)
+        effects.settle()
+    assert tools.runs == 20
+    await jobs.drain(2)
+
+
+async def test_an_end_of_a_turn_that_redis_missed_is_made_up_for_before_the_next_wish(redis: Redis) -> None:
+    tools, jobs, record = Tools(ToolOutcome('"booked"')), Jobs(), Effects(redis, 60)
+    effects = SideEffects(tools, record, jobs, CONTEXT, 1)
+
+    async def wish(key: int) -> None:
+        done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
+        effects.start(ToolCall("c", "book", "{}"), key, done.set_result)
+        await asyncio.wait_for(done, 2)
+        await jobs.drain(2)
+
+    await wish(1)
+    await redis.execute_command("CLIENT", "PAUSE", "700", "WRITE")
+    effects.settle()
+    await jobs.drain(2)
+    await redis.execute_command("CLIENT", "UNPAUSE")
+    await wish(2)
+    assert tools.runs == 2
