@@ -1,7 +1,7 @@
 """Reads the folders of ``config/agents`` into ``AgentDefinition``s and reports every mistake, with file and line.
 
-    config/agents/<name>/agent.toml        title description model greeting timezone tools engine,
-                                           [relay] [[languages]] [keys."1"] [limits] [says]
+    config/agents/<name>/agent.toml        title description model reasoning greeting timezone tools engine speculation
+                                           hold_sound, [relay] [relay.second] [[languages]] [keys."1"] [limits] [says]
     config/agents/<name>/prompt.md         persona, task, rules of the business
     config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
 
@@ -27,14 +27,17 @@ from config.says import BUILT_IN, Says
 from relay.errors import ConfigError
 
 ENGINES = ("openai",)
-WHOLE = ("tool_rounds", "history_tokens")
+REASONING = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+WHOLE = ("tool_rounds", "history_tokens", "reply_max_chars", "silence_prompts", "speculation_limit")
+OR_NONE = ("side_effect_wait", "silence_prompts", "speculation_limit")
 LIMITS = (
     *("turn_deadline", "after_interrupt", "prepare_deadline", "goodbye_limit", "interdigit", "side_effect_wait"),
+    *("first_token_deadline", "stall_deadline", "filler_after", "silence_after", "max_call_seconds"),
     *WHOLE,
 )
 
-_TEXTS = ("title", "description", "model", "greeting", "timezone", "engine")
-_TOP = (*_TEXTS, "tools", "relay", "languages", "keys", "limits", "says")
+_TEXTS = ("title", "description", "model", "greeting", "timezone", "engine", "reasoning", "hold_sound")
+_TOP = (*_TEXTS, "speculation", "tools", "relay", "languages", "keys", "limits", "says")
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -112,7 +115,8 @@ class _AgentFile:
     def agent(self, name: str, prompt: str, rehearsal: Path | None) -> AgentDefinition:
         self._only(self.data, _TOP, "there is no setting")
         texts = {key: self._string(self.data, key) for key in _TEXTS}
-        greeting, relay = texts["greeting"].strip(), self._relay()
+        attributes = self._table("relay")
+        greeting, relay = texts["greeting"].strip(), self._relay(attributes)
         if "welcomeGreeting" in relay:
             if greeting:
                 self._wrong("the greeting is given twice, here and as greeting.", "relay", "welcomeGreeting")
@@ -124,6 +128,10 @@ class _AgentFile:
         engine = texts["engine"] or ENGINES[0]
         if engine not in ENGINES:
             self._wrong(f"engine must be one of {', '.join(ENGINES)}.", "engine")
+        if texts["reasoning"] not in ("", *REASONING):
+            self._wrong(f"reasoning must be one of {', '.join(REASONING)}.", "reasoning")
+        if texts["hold_sound"] and not _is_sound(texts["hold_sound"]):
+            self._wrong("hold_sound must be the address of a sound, https://...", "hold_sound")
         language = relay.get("ttsLanguage") or relay.get("language") or "en-US"
         return AgentDefinition(
             name=name,
@@ -135,7 +143,11 @@ class _AgentFile:
             timezone=timezone,
             tools=self._tools(),
             engine=engine,
+            reasoning=texts["reasoning"],
+            speculation=self._speculation(),
+            hold_sound=texts["hold_sound"],
             relay=relay,
+            second=self._second(attributes),
             languages=self._languages(),
             keys=self._keys(),
             limits=self._limits(),
@@ -155,13 +167,34 @@ class _AgentFile:
                 self._wrong(complaint, "tools")
         return tuple(tools)
 
-    def _relay(self) -> dict[str, str]:
-        table = self._table("relay")
+    def _relay(self, table: Mapping[str, Any]) -> dict[str, str]:
+        own = {key: value for key, value in table.items() if key != "second"}
+        return {**DEFAULTS, **self._relay_attributes(own, "relay")}
+
+    def _second(self, relay: Mapping[str, Any]) -> dict[str, str]:
+        """What replaces attributes of ``[relay]`` once a provider of speech has failed."""
+        table = relay.get("second", {})
+        if not isinstance(table, dict):
+            self._wrong("second is a section: [relay.second].", "relay", "second")
+            return {}
+        if "welcomeGreeting" in table:
+            self._wrong("a call that goes on is not greeted again.", "relay", "second", "welcomeGreeting")
+        return self._relay_attributes(table, "relay", "second")
+
+    def _relay_attributes(self, table: Mapping[str, Any], *place: str) -> dict[str, str]:
         if "url" in table:
-            self._wrong("url is set by the relay itself.", "relay", "url")
+            self._wrong("url is set by the relay itself.", *place, "url")
             table = {key: value for key, value in table.items() if key != "url"}
-        self._only(table, ATTRIBUTES, "ConversationRelay has no attribute", "relay")
-        return {**DEFAULTS, **self._attributes(table, ATTRIBUTES, "relay")}
+        self._only(table, ATTRIBUTES, "ConversationRelay has no attribute", *place)
+        return self._attributes(table, ATTRIBUTES, *place)
+
+    def _speculation(self) -> bool | None:
+        value = self.data.get("speculation")
+        if value is None or isinstance(value, bool):
+            return value
+        if value not in ("on", "off"):
+            self._wrong('speculation must be "on" or "off".', "speculation")
+        return bool(value == "on")
 
     def _languages(self) -> tuple[dict[str, str], ...]:
         entries = self.data.get("languages", [])
@@ -222,13 +255,13 @@ class _AgentFile:
         self._only(table, LIMITS, "there is no limit", "limits")
         for name in [each for each in table if each in LIMITS]:
             value = table[name]
-            lowest = 0 if name == "side_effect_wait" else 1 if name in WHOLE else 0.001
+            lowest = 0 if name in OR_NONE else 1 if name in WHOLE else 0.001
             number = isinstance(value, int if name in WHOLE else int | float) and not isinstance(value, bool)
             if number and lowest <= value < float("inf"):
                 limits[name] = value
             else:
                 kind = "whole number" if name in WHOLE else "number of seconds"
-                self._wrong(f"{name} must be a {kind}, {'0 or more' if not lowest else 'more than 0'}.", "limits", name)
+                self._wrong(f"{name} must be a {kind}, {'more than 0' if lowest else '0 or more'}.", "limits", name)
         return limits
 
     def _says(self, language: str) -> Says:
@@ -305,6 +338,10 @@ def _is_zone(name: str) -> bool:
     except (KeyError, ValueError, OSError):  # unknown; not a name; a folder of names
         return False
     return True
+
+
+def _is_sound(address: str) -> bool:
+    return re.fullmatch(r"https?://[^\s/]+/\S*", address) is not None
 
 
 def _is_json(value: object) -> bool:

@@ -27,6 +27,10 @@ class AgentDefinition:
     is never among them: that is ``greeting``). ``languages``: the same for its ``<Language>`` children.
     ``limits``: what replaces a setting for this agent, by the setting's name in lower case. ``prompt`` still has its
     placeholders (``prompts.render_prompt``). ``rehearsal``: the script of the rehearsal model, if there is one.
+
+    ``reasoning``: the effort of a model that thinks before it speaks, "" for the setting's. ``speculation``: None for
+    the setting's. ``hold_sound``: the URL of what is played while a long tool runs, "" for nothing. ``second``:
+    attributes that take the place of those in ``relay`` where the first provider of speech fails.
     """
 
     name: str
@@ -38,7 +42,11 @@ class AgentDefinition:
     timezone: str = "UTC"
     tools: tuple[str, ...] = ()
     engine: str = "openai"
+    reasoning: str = ""
+    speculation: bool | None = None
+    hold_sound: str = ""
     relay: Mapping[str, str] = field(default_factory=dict)
+    second: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[Mapping[str, str], ...] = ()
     keys: Mapping[str, KeyAction] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)

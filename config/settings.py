@@ -156,6 +156,30 @@ class Settings(BaseSettings):
         Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], BeforeValidator(_lower)
     ] = Field(default="none", description="reasoning effort, where the model has it")
 
+    openai_fallback_model: str | None = Field(
+        default=None, description="model that steps in when the first one is late or fails; unset: none"
+    )
+    openai_fallback_base_url: Annotated[str, AfterValidator(_model_url)] | None = Field(
+        default=None, description="its endpoint, ends in `/v1`; unset: the same as the first one's"
+    )
+    openai_fallback_api_key: SecretStr | None = Field(
+        default=None, description="its key; unset: the same as the first one's"
+    )
+    openai_transport: Annotated[Literal["http", "websocket"], BeforeValidator(_lower)] = Field(
+        default="http", description="way to the Responses API: `http`, or `websocket` with HTTP as its fallback"
+    )
+    first_token_deadline: Seconds = Field(
+        default=1.2, description="wait for a model's first word before a second request races the first"
+    )
+    stall_deadline: Seconds = Field(
+        default=2, description="silence of a model in the middle of a reply before another request takes it up"
+    )
+    speculation: Annotated[Literal["off", "on"], BeforeValidator(_lower)] = Field(
+        default="off",
+        description="`on`: partial prompts that look complete are sent to the model ahead of the final one",
+    )
+    speculation_limit: int = Field(default=3, ge=0, description="such requests in one turn")
+
     twilio_account_sid: Annotated[str, _matching(r"AC[0-9a-fA-F]{32}", "AC and 32 hexadecimal digits")] | None = Field(
         default=None, description="account whose calls are taken"
     )
@@ -189,6 +213,15 @@ class Settings(BaseSettings):
     prepare_deadline: Seconds = Field(default=1, description="wait for history, person and tools before the first turn")
     goodbye_limit: Seconds = Field(default=15, description="longest wait for the last words to be heard")
     interdigit: Seconds = Field(default=1.2, description="pause that ends a row of pressed keys")
+    filler_after: Seconds = Field(
+        default=0.8, description="time of a tool before the agent says that it takes a moment"
+    )
+    silence_after: Seconds = Field(
+        default=8, description="quiet on both sides before the agent asks whether the caller is there"
+    )
+    silence_prompts: int = Field(default=2, ge=0, description="times it asks in a row before it says goodbye")
+    max_call_seconds: Seconds = Field(default=3600, description="longest call; the caller is told before it ends")
+    reply_max_chars: int = Field(default=4000, ge=1, description="longest reply, ended at a sentence")
     history_tokens: int = Field(default=12000, ge=1, description="estimated tokens of history the model is shown")
     call_history_hours: Seconds = Field(default=24, description="life of a call's history, in hours")
     text_history_days: Seconds = Field(default=30, description="life of a text conversation's history, in days")
@@ -262,6 +295,9 @@ def _missing(values: Mapping[str, str]) -> Iterator[str]:
     for one, other in (("twilio_api_key", "twilio_api_secret"), ("twilio_api_secret", "twilio_api_key")):
         if one in values and other not in values:
             yield f"{other.upper()} is missing; {one.upper()} does not work without it."
+    for one in ("openai_fallback_base_url", "openai_fallback_api_key"):
+        if one in values and "openai_fallback_model" not in values:
+            yield f"OPENAI_FALLBACK_MODEL is missing; {one.upper()} does not work without it."
 
 
 def _documented() -> Iterator[tuple[str, str, str]]:

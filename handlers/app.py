@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import version
 
 import structlog
@@ -31,6 +31,7 @@ from relay.models.base import LanguageModel
 from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, choose_api, make_client
 from relay.models.responses import ResponsesModel
+from relay.rules import CallLimits
 from relay.store.client import connect, translate
 from relay.store.effects import Effects
 from relay.store.history import History
@@ -108,16 +109,7 @@ async def build_app(
         people,
         jobs,
         telemetry,
-        {
-            "turn_deadline": settings.turn_deadline,
-            "after_interrupt": settings.after_interrupt,
-            "prepare_deadline": settings.prepare_deadline,
-            "side_effect_wait": settings.side_effect_wait,
-            "tool_rounds": settings.tool_rounds,
-            "goodbye_limit": settings.goodbye_limit,
-            "interdigit": settings.interdigit,
-            "history_tokens": settings.history_tokens,
-        },
+        CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
     )
     voice = VoiceWebhooks(
         gate,

@@ -22,9 +22,9 @@ from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.keypad import Key
-from relay.models.base import LanguageModel
-from relay.rules import CallRules
-from relay.session import CallSession, Limits, SessionParts
+from relay.models.base import LanguageModel, ModelRequest
+from relay.rules import CallLimits, CallRules
+from relay.session import CallSession, SessionParts
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
 from relay.store.people import People, Person, person_id
@@ -38,8 +38,8 @@ CHANNEL = "voice"
 
 
 class Calls:
-    """``defaults``: the numbers of ``CallRules`` and ``Limits`` by name, which an agent's own limits replace.
-    ``model_name``: the model an agent's requests name."""
+    """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
+    name."""
 
     def __init__(
         self,
@@ -53,7 +53,7 @@ class Calls:
         people: People,
         jobs: Jobs,
         telemetry: Telemetry,
-        defaults: Mapping[str, float],
+        limits: CallLimits,
     ) -> None:
         self._agents = agents
         self._default = agents[default_agent]
@@ -65,7 +65,7 @@ class Calls:
         self._people = people
         self._jobs = jobs
         self._telemetry = telemetry
-        self._defaults = dict(defaults)
+        self._limits = limits
 
     async def serve(
         self,
@@ -99,37 +99,27 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                agent.tools,
                 self._rules(agent, epoch, attempt),
                 SessionParts(
                     model=self._model,
-                    model_name=self._model_name(agent),
+                    request=self._request(agent),
                     tools=self._tools,
                     writer=writer,
                     effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch),
                     telemetry=self._telemetry,
-                    prompt=self._prompt(agent, None),
                     instructions=lambda: self._instructions(agent, context.person),
                     admitted=admitted,
                     context=context,
                     reconnects=agent.relay.get("applicationReconnect") == "true",
                 ),
-                limits=self._limits(agent),
                 resumed=attempt > 0,
             )
             return await session.run()
         finally:
             self._conversations.release(writer)
 
-    def _numbers(self, agent: AgentDefinition) -> dict[str, float]:
-        return self._defaults | {name: value for name, value in agent.limits.items() if name in self._defaults}
-
-    def _limits(self, agent: AgentDefinition) -> Limits:
-        numbers = self._numbers(agent)
-        return Limits(int(numbers["history_tokens"]), numbers["prepare_deadline"])
-
     def _rules(self, agent: AgentDefinition, epoch: int, attempt: int) -> CallRules:
-        numbers = self._numbers(agent)
+        own = {name: value for name, value in agent.limits.items() if name in CallLimits.__dataclass_fields__}
         keys = {
             digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode())
             for digit, action in agent.keys.items()
@@ -144,13 +134,19 @@ class Calls:
             keys=keys,
             interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
             preemptible=agent.relay.get("preemptible") == "true",
-            turn_deadline=numbers["turn_deadline"],
-            after_interrupt=numbers["after_interrupt"],
-            prepare_deadline=numbers["prepare_deadline"],
-            side_effect_wait=numbers["side_effect_wait"],
-            tool_rounds=int(numbers["tool_rounds"]),
-            goodbye_limit=numbers["goodbye_limit"],
-            interdigit=numbers["interdigit"],
+            **(asdict(self._limits) | own),
+        )
+
+    def _request(self, agent: AgentDefinition) -> ModelRequest:
+        return ModelRequest(
+            self._prompt(agent, None),
+            (),
+            self._tools.specs(agent.tools),
+            self._model_name(agent),
+            reasoning=agent.reasoning,
+            cache_key=agent.name,
+            first_token_deadline=agent.limits.get("first_token_deadline"),
+            stall_deadline=agent.limits.get("stall_deadline"),
         )
 
     def _prompt(self, agent: AgentDefinition, person: Person | None) -> str:
@@ -161,7 +157,7 @@ class Calls:
     async def _instructions(self, agent: AgentDefinition, person: str) -> str:
         """The agent's prompt for this person; for a stranger where nobody can be looked up in time."""
         try:
-            async with asyncio.timeout(self._defaults["prepare_deadline"]):
+            async with asyncio.timeout(self._limits.prepare_deadline):
                 return self._prompt(agent, await self._people.get(person))
         except Exception as error:  # whatever is wrong with what is stored: the call goes on with a stranger
             log.warning("person not looked up", error=type(error).__name__)

@@ -19,9 +19,29 @@ class Phase(Enum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class CallRules:
-    """What a call needs to know; times in seconds. ``epoch``: when the socket was accepted, milliseconds since 1970.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLimits:
+    """Numbers an operator sets for all calls and an agent for its own, by their names there; times in seconds."""
+
+    turn_deadline: float = 15.0
+    after_interrupt: float = 2.0
+    prepare_deadline: float = 1.0
+    side_effect_wait: float = 0.4
+    tool_rounds: int = 6
+    goodbye_limit: float = 15.0
+    interdigit: float = 1.2
+    history_tokens: int = 12000
+    filler_after: float = 0.8
+    silence_after: float = 8.0
+    silence_prompts: int = 2
+    max_call_seconds: float = 3600.0
+    reply_max_chars: int = 4000
+    speculation_limit: int = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRules(CallLimits):
+    """What a call needs to know. ``epoch``: when the socket was accepted, milliseconds since 1970.
     ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
     ``preemptible``: whether its own next words do."""
 
@@ -34,13 +54,6 @@ class CallRules:
     keys: Mapping[str, Key] = field(default_factory=dict)
     interruptible: bool = True
     preemptible: bool = False
-    turn_deadline: float = 15.0
-    after_interrupt: float = 2.0
-    prepare_deadline: float = 1.0
-    side_effect_wait: float = 0.4
-    tool_rounds: int = 6
-    goodbye_limit: float = 15.0
-    interdigit: float = 1.2
 
 
 @dataclass(slots=True, eq=False)

@@ -84,27 +84,19 @@ class Socket(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Numbers of a session beside those of ``CallRules``; times in seconds."""
-
-    history_tokens: int = 12000
-    prepare_deadline: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session works with. ``prompt`` is the one for a stranger; ``instructions`` makes the person's, which takes
-    its place when it is there: it is awaited once a call, in the background, and must end by its own deadline.
+    """What a session works with. ``request``: what is the same in every request of the call; its instructions are those
+    for a stranger. ``instructions`` makes the person's, which take their place when they are there: it is awaited once
+    a call, in the background, and must end by its own deadline.
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
     may open another for the same session and tell it again what it had told."""
 
     model: LanguageModel
-    model_name: str
+    request: ModelRequest
     tools: ToolBox
     writer: ConversationWriter
     effects: SideEffects
     telemetry: Telemetry
-    prompt: str
     instructions: Callable[[], Awaitable[str]]
     admitted: Callable[[], Awaitable[bool]]
     context: ToolContext
@@ -132,28 +124,23 @@ class CallSession:
         self,
         socket: Socket,
         setup: Setup,
-        tools: Sequence[str],
         rules: CallRules,
         parts: SessionParts,
         *,
-        limits: Limits = Limits(),
         resumed: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
         self._setup = setup
         self._parts = parts
-        self._limits = limits
+        self._rules = rules
         self._resumed = resumed
         self._clock = clock
         self._t0 = clock()
         self.call = Call(rules)
         self._telemetry = parts.telemetry
-        template = ModelRequest(
-            parts.prompt, (), parts.tools.specs(tools), parts.model_name, cache_key=parts.context.agent
-        )
-        self._rounds = Rounds(parts.model, template, parts.telemetry, self._receive, self._spawn, clock)
-        self._instructions = parts.prompt
+        self._rounds = Rounds(parts.model, parts.request, parts.telemetry, self._receive, self._spawn, clock)
+        self._instructions = parts.request.instructions
         self._gate = Gate() if parts.reconnects else None
         self._timers: dict[str, asyncio.Handle] = {}
         self._group: asyncio.TaskGroup | None = None
@@ -283,7 +270,7 @@ class CallSession:
 
     async def _prepare(self) -> None:
         """Admission, then history and prompt at once; the call goes on with what is there in time."""
-        deadline = self._limits.prepare_deadline
+        deadline = self._rules.prepare_deadline
         try:
             # First, by itself: loading the history fences the session that has the conversation now.
             if not await self._parts.admitted():
@@ -396,7 +383,7 @@ class CallSession:
     # -- the model
 
     def _ask(self, action: StartTurn) -> None:
-        items = window(self.call.conversation(), self._limits.history_tokens)
+        items = window(self.call.conversation(), self._rules.history_tokens)
         self._rounds.start(action, items, self._instructions)
 
     def _turn_ended(self, action: TurnEnded) -> None:

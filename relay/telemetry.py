@@ -64,6 +64,26 @@ class Telemetry:
             "relay_peer_errors_total", "Twilio's error frames by code", ["code"], registry=registry
         )
         self.turn_failures = Counter("relay_turn_failures_total", "Turns that failed", ["code"], registry=registry)
+        self.hedges = Counter(
+            "relay_hedges_total",
+            "Late model requests raced by another, by who spoke first",
+            ["winner"],
+            registry=registry,
+        )
+        self.stalls = Counter(
+            "relay_stalls_total", "Replies that fell silent or were cut and were taken up again", registry=registry
+        )
+        self.fallbacks = Counter(
+            "relay_fallback_total", "Requests to the fallback model", ["reason"], registry=registry
+        )
+        self.speculation = Counter(
+            "relay_speculation_total", "Requests made ahead of the final prompt", ["result"], registry=registry
+        )
+        self.wasted = Counter(
+            "relay_wasted_tokens_total",
+            "Model tokens nobody heard, estimated where none were reported",
+            registry=registry,
+        )
         self.lag = Histogram(
             "relay_event_loop_lag_seconds",
             "How much later than asked the event loop ran a timer",

@@ -73,6 +73,8 @@ class ModelRequest:
     ``tool_choice``: "auto", "none", or the name of the one function to call.
     ``cache_key``: stable per agent, for the provider's prompt cache; "" sends none.
     ``on_sent``: called once, without arguments, when the request has been written to the connection.
+    ``first_token_deadline``, ``stall_deadline``: seconds of an agent that has its own; None is the usual one.
+    ``fresh``: not on a connection that was used before: another request has just failed on one.
     """
 
     instructions: str
@@ -84,6 +86,9 @@ class ModelRequest:
     cache_key: str = ""
     carry: tuple[bytes, ...] = ()
     on_sent: Callable[[], None] | None = field(default=None, compare=False)
+    first_token_deadline: float | None = None
+    stall_deadline: float | None = None
+    fresh: bool = False
 
 
 ModelEvent = str | ToolCall | Finished

@@ -134,6 +134,32 @@ def test_an_agent_needs_little(write: Write) -> None:
     assert (agent.tools, agent.languages, agent.keys, agent.limits, agent.rehearsal) == ((), (), {}, {}, None)
 
 
+def test_what_makes_a_call_fast_and_certain_is_read(write: Write) -> None:
+    """Reasoning, speculation, the sound of waiting, limits, and the provider of speech that steps in."""
+    agent = load_agents(
+        write(
+            """
+            reasoning = "low"
+            speculation = "on"
+            hold_sound = "https://example.com/hold.mp3"
+
+            [relay]
+            ttsProvider = "ElevenLabs"
+
+            [relay.second]
+            ttsProvider = "Google"
+
+            [limits]
+            first_token_deadline = 4
+            silence_prompts = 0
+            """
+        )
+    )["desk"]
+    assert (agent.reasoning, agent.speculation, agent.hold_sound) == ("low", True, "https://example.com/hold.mp3")
+    assert (agent.relay["ttsProvider"], dict(agent.second)) == ("ElevenLabs", {"ttsProvider": "Google"})
+    assert dict(agent.limits) == {"first_token_deadline": 4, "silence_prompts": 0}
+
+
 def test_the_greeting_may_be_an_attribute(write: Write) -> None:
     """``welcomeGreeting`` is the greeting, and never an attribute beside it."""
     agent = load_agents(write('[relay]\nwelcomeGreeting = "Hi"\nevents = ["tokens-played"]'))["desk"]
@@ -185,7 +211,7 @@ def test_the_greeting_may_be_an_attribute(write: Write) -> None:
             "3: args must be a table of texts, numbers, true or false, lists and tables.",
         ),
         ("[limits]\nturn_dedline = 5", "2: there is no limit 'turn_dedline'; did you mean 'turn_deadline'?"),
-        ("[limits]\ntool_deadline = 5", "2: there is no limit 'tool_deadline'; did you mean 'turn_deadline'?"),
+        ("[limits]\ntool_deadline = 5", "2: there is no limit 'tool_deadline'; did you mean 'stall_deadline'?"),
         ("[limits]\nturn_deadline = 0", "2: turn_deadline must be a number of seconds, more than 0."),
         ("[limits]\ntool_rounds = 1.5", "2: tool_rounds must be a whole number, more than 0."),
         ("[limits]\nside_effect_wait = -1", "2: side_effect_wait must be a number of seconds, 0 or more."),
@@ -193,6 +219,15 @@ def test_the_greeting_may_be_an_attribute(write: Write) -> None:
         ("[says]\napologie = 'x'", "2: there is no line 'apologie'; did you mean 'apology'?"),
         ("[says]\napology = {es = ''}", "2: the apology cannot be empty: a failed turn would be silent."),
         ("[says]\napology = 1", '2: apology must be text, or texts by language: {en = "..."}.'),
+        ("reasoning = 'deep'", "1: reasoning must be one of none, minimal, low, medium, high, xhigh, max."),
+        ("speculation = 'yes'", '1: speculation must be "on" or "off".'),
+        ("hold_sound = 'music.mp3'", "1: hold_sound must be the address of a sound, https://..."),
+        ("[relay]\nsecond = 1", "2: second is a section: [relay.second]."),
+        ("[relay.second]\nurl = 'wss://x'", "2: url is set by the relay itself."),
+        ("[relay.second]\nvoise = 'x'", "2: ConversationRelay has no attribute 'voise'; did you mean 'voice'?"),
+        ("[relay.second]\nwelcomeGreeting = 'x'", "2: a call that goes on is not greeted again."),
+        ("[limits]\nreply_max_chars = 0", "2: reply_max_chars must be a whole number, more than 0."),
+        ("[limits]\nsilence_prompts = -1", "2: silence_prompts must be a whole number, 0 or more."),
         ("title = 'a'\ntools = [", "2: Invalid value (at end of document)."),
         ("title = 'a'\n\nx = = 1", "3: Invalid value."),
     ],

@@ -99,12 +99,11 @@ async def parts() -> AsyncIterator[SessionParts]:
 
     yield SessionParts(
         model=Away(),
-        model_name="none",
+        request=ModelRequest("Be brief.", ()),
         tools=tools,
         writer=conversations.open(CALL, 1),
         effects=SideEffects(tools, Effects(redis, 60), jobs, context, 1),
         telemetry=Telemetry(),
-        prompt="Be brief.",
         instructions=instructions,
         admitted=admitted,
         context=context,
@@ -115,7 +114,7 @@ async def parts() -> AsyncIterator[SessionParts]:
 
 
 def session(line: Line, parts: SessionParts, rules: CallRules) -> CallSession:
-    return CallSession(line, Setup("VX1", CALL), (), rules, parts)
+    return CallSession(line, Setup("VX1", CALL), rules, parts)
 
 
 async def test_a_bug_in_the_machine(parts: SessionParts) -> None:
