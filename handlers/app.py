@@ -27,10 +27,12 @@ from handlers.warmth import Warmth
 from relay.conversations import Conversations
 from relay.errors import ConfigError
 from relay.jobs import Jobs
-from relay.models.base import LanguageModel
+from relay.models.base import LanguageModel, ModelRequest
 from relay.models.chat import ChatModel
-from relay.models.client import ModelClient, choose_api, make_client
+from relay.models.client import ModelClient, choose_api, make_client, tls_context
+from relay.models.options import always_reasons
 from relay.models.responses import ResponsesModel
+from relay.models.steady import Deadlines, SteadyModel
 from relay.rules import CallLimits
 from relay.store.client import connect, translate
 from relay.store.effects import Effects
@@ -79,8 +81,7 @@ async def build_app(
     """
     telemetry, jobs = Telemetry(), Jobs()
     redis = connect(redis_url)
-    client = make_client(endpoint.base_url, endpoint.api_key)
-    model = make_model(settings, client)
+    model = make_model(settings, endpoint, telemetry)
     warmth = Warmth(model)
     app = web.Application(client_max_size=64 * 1024)
     app[TELEMETRY] = telemetry
@@ -161,15 +162,39 @@ async def build_app(
     return app
 
 
-def make_model(settings: Settings, client: ModelClient) -> LanguageModel:
+def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
+    """The model every call asks, with its deadlines and its fallback, each on a client of its own."""
+
+    def thinks(request: ModelRequest) -> bool:
+        wish = request.reasoning or settings.openai_reasoning
+        return wish != "none" or always_reasons(request.model or settings.openai_model)
+
+    context = tls_context()
+    fallback: LanguageModel | None = None
+    if settings.openai_fallback_model:
+        key = settings.openai_fallback_api_key
+        fallback = _adapter(
+            settings,
+            make_client(
+                settings.openai_fallback_base_url or endpoint.base_url,
+                key.get_secret_value() if key else endpoint.api_key,
+                context=context,
+            ),
+            settings.openai_fallback_model,
+        )
+    return SteadyModel(
+        _adapter(settings, make_client(endpoint.base_url, endpoint.api_key, context=context), settings.openai_model),
+        fallback,
+        telemetry,
+        deadlines=Deadlines(settings.first_token_deadline, settings.stall_deadline),
+        thinks=thinks,
+    )
+
+
+def _adapter(settings: Settings, client: ModelClient, model: str) -> LanguageModel:
     api = choose_api(settings.openai_api, client.base_url)
     adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
-    return adapter(
-        client,
-        model=settings.openai_model,
-        reasoning=settings.openai_reasoning,
-        read_timeout=settings.turn_deadline,
-    )
+    return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)
 
 
 def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:

@@ -26,12 +26,12 @@ MAX_LINK_TEXT = 200
 MAX_DEPTH = 3  # brackets within brackets; a picture in a link has two
 
 # Scripts whose words are not set apart by spaces, with their punctuation and full-width forms.
-_UNSPACED = (
+UNSPACED = (
     "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fdf\u3001-\u312f\u31a0-\u4dbf\u4e00-\u9fff"
     "\uf900-\ufaff\ufe30-\ufe4f\uff01-\uff9f\U00020000-\U0003ffff"
 )
-_CHARACTER = re.compile(f"[{_UNSPACED}]")
-_TOKEN = re.compile(rf"(\s*)(?:([{_UNSPACED}])|([^\s{_UNSPACED}]+))")
+_CHARACTER = re.compile(f"[{UNSPACED}]")
+_TOKEN = re.compile(rf"(\s*)(?:([{UNSPACED}])|([^\s{UNSPACED}]+))")
 # All that may be in a text which `feed` can let go without a closer look, once a line has begun.
 _SPECIAL = re.compile(
     r"[^A-Za-z .,'0-9?!\"#$%&()+\-:;<=>^{}"

@@ -4,7 +4,7 @@ One request is one *round*: the model's words and tool calls up to its terminal 
 follows. Leaving the context closes the upstream request at once, however it is left.
 
     async with model.stream(request) as stream:
-        async for event in stream:      # str (a piece of text), ToolCall, and last one Finished
+        async for event in stream:      # str (a piece of text), Sign, ToolCall, and last one Finished
             ...
 """
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, Literal, Protocol
 
 from relay.items import Item
@@ -72,7 +73,7 @@ class ModelRequest:
     by what the provider itself wrote, followed by their outputs.
     ``tool_choice``: "auto", "none", or the name of the one function to call.
     ``cache_key``: stable per agent, for the provider's prompt cache; "" sends none.
-    ``on_sent``: called once, without arguments, when the request has been written to the connection.
+    ``on_sent``: called without arguments when the request is about to be written to the connection.
     ``first_token_deadline``, ``stall_deadline``: seconds of an agent that has its own; None is the usual one.
     ``fresh``: not on a connection that was used before: another request has just failed on one.
     """
@@ -91,7 +92,15 @@ class ModelRequest:
     fresh: bool = False
 
 
-ModelEvent = str | ToolCall | Finished
+class Sign(Enum):
+    """What a model does that is no word of its answer yet: a sign of life. Nobody needs to act on one."""
+
+    THINKING = "thinking"  # before it answers
+    CALLING = "calling"  # a tool call is being written
+    COMPLETE = "complete"  # all of the answer was handed on; only the terminal event is missing
+
+
+ModelEvent = str | Sign | ToolCall | Finished
 
 
 class ModelStream(Protocol):

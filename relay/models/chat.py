@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
-from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, ToolCall, ToolSpec, Usage
+from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, Sign, ToolCall, ToolSpec, Usage
 from relay.models.http import HttpModel
 from relay.models.options import effort, effort_with_tools
 from relay.models.stream import ProviderFailure
@@ -154,8 +154,12 @@ class ChatDecoder:
                 if fragments := delta.get("tool_calls"):
                     for fragment in fragments:
                         self._add(fragment)
+                    events.append(Sign.CALLING)
+                elif delta.get("reasoning_content") or delta.get("reasoning"):  # not OpenAI's: vLLM, DeepSeek, Ollama
+                    events.append(Sign.THINKING)
             if reason := choice.get("finish_reason"):
                 self._finish_choice(reason, events)
+                events.append(Sign.COMPLETE)
         if usage := chunk.get("usage"):
             self._usage = _usage(usage)
         if error := chunk.get("error"):

@@ -48,6 +48,7 @@ class HttpModel(ABC):
             model=request.model or self._model,
             read_timeout=self._read_timeout,
             on_sent=request.on_sent,
+            fresh=request.fresh,
         )
 
     async def warm(self) -> str:

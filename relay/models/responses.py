@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
-from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, ToolCall, ToolSpec, Usage
+from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, Sign, ToolCall, ToolSpec, Usage
 from relay.models.http import HttpModel
 from relay.models.options import always_reasons, effort, is_strict
 from relay.models.stream import ProviderFailure
@@ -138,6 +138,7 @@ class ResponsesDecoder:
             case "response.function_call_arguments.delta":
                 if call := self._open.get(event["output_index"]):
                     call["arguments"] += event["delta"]
+                events.append(Sign.CALLING)
             case "response.function_call_arguments.done":
                 if call := self._open.get(event["output_index"]):
                     call["arguments"] = event["arguments"]
@@ -149,8 +150,13 @@ class ResponsesDecoder:
                         "name": item["name"],
                         "arguments": item.get("arguments") or "",
                     }
+                    events.append(Sign.CALLING)
+                elif item["type"] == "reasoning":
+                    events.append(Sign.THINKING)
             case "response.output_item.done":
                 self._item_done(event, events)
+            case "response.reasoning_summary_text.delta" | "response.reasoning_text.delta":
+                events.append(Sign.THINKING)
             case "response.refusal.delta":
                 self._refused = True
                 if delta := event["delta"]:

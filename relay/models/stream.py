@@ -1,8 +1,8 @@
 """One round over HTTP: open, read, take apart, close. What the two APIs have in common.
 
-The life of a stream: the request is sent on entering the context. While nothing of the answer has been handed on, a
-failure that may pass is met by asking once more, at once, on a new connection. At the terminal event the response goes
-to a background reader. Left before that, or cancelled, it is closed at once, which ends the generation upstream.
+The life of a stream: the request is sent on entering the context. At the terminal event the response goes to a
+background reader. Left before that, or cancelled, it is closed at once, which ends the generation upstream. A failure
+is raised once; trying again is the business of ``steady.py``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Protocol, Self
 
 import httpx2
 
-from relay.errors import ModelCut, ModelError, ModelUnavailable
+from relay.errors import ModelCut, ModelError
 from relay.models import failures
 from relay.models.base import ModelEvent
 from relay.models.client import ModelClient, close_response
@@ -58,6 +58,7 @@ class RoundStream:
         model: str,
         read_timeout: float,
         on_sent: Callable[[], None] | None = None,
+        fresh: bool = False,
     ) -> None:
         self._client = client
         self._path = path
@@ -66,9 +67,9 @@ class RoundStream:
         self._model = model
         self._read_timeout = read_timeout
         self._on_sent = on_sent
+        self._fresh = fresh
         self._events: deque[ModelEvent] = deque()
         self._received = False
-        self._retried = False
         self._done = False
         self._failure: ModelError | None = None
         self._response: httpx2.Response | None = None
@@ -98,32 +99,23 @@ class RoundStream:
         return self._events.popleft()
 
     async def _open(self) -> None:
-        while True:
-            try:
-                response = await self._client.post(
-                    self._path,
-                    self._body,
-                    read_timeout=self._read_timeout,
-                    on_sent=None if self._retried else self._on_sent,
-                    fresh=self._retried,
-                )
-            except asyncio.CancelledError:
+        try:
+            response = await self._client.post(
+                self._path, self._body, read_timeout=self._read_timeout, on_sent=self._on_sent, fresh=self._fresh
+            )
+        except asyncio.CancelledError:
+            self._client.replace(self._model)
+            raise
+        except Exception as error:  # whatever the library raises here is the provider's side
+            failure = failures.from_exception(error, received=False)
+            if "status" not in failure.fields:
                 self._client.replace(self._model)
-                raise
-            except Exception as error:  # whatever the library raises here is the provider's side
-                failure = failures.from_exception(error, received=False)
-                if "status" not in failure.fields:
-                    self._client.replace(self._model)
-                if not self._may_retry(failure):
-                    # The provider's error holds a body that may quote the caller; it must not reach a trace.
-                    raise failure from None
-                self._retried = True
-            else:
-                self._response = response
-                self._chunks = response.aiter_bytes()
-                self._splitter = EventSplitter()
-                self._decoder = self._make_decoder()
-                return
+            # The provider's error holds a body that may quote the caller; it must not reach a trace.
+            raise failure from None
+        self._response = response
+        self._chunks = response.aiter_bytes()
+        self._splitter = EventSplitter()
+        self._decoder = self._make_decoder()
 
     async def _read(self) -> None:
         """Reads one piece of the body. Afterwards there are events, or the stream is done or has failed, or neither."""
@@ -172,20 +164,10 @@ class RoundStream:
         return None
 
     async def _fail(self, failure: ModelError) -> None:
-        """Ends the stream, after the events already taken apart, with ``failure``, or asks once more."""
+        """Ends the stream with ``failure``, after the events already taken apart."""
         self._received = failure.received = self._received or bool(self._events)
         await self._give_up()
-        if self._may_retry(failure):
-            self._retried = True
-            try:
-                await self._open()
-            except ModelError as second:
-                self._failure = second
-        else:
-            self._failure = failure
-
-    def _may_retry(self, failure: ModelError) -> bool:
-        return not self._received and not self._retried and isinstance(failure, ModelUnavailable | ModelCut)
+        self._failure = failure
 
     def _request_id(self) -> str:
         return str(self._response.headers.get("x-request-id", "")) if self._response is not None else ""

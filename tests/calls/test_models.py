@@ -28,7 +28,7 @@ WORDS = ["One ", "two ", "three ", "four."]
 async def line(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
     """The application, asking its model by one API or the other."""
     agents = write_agent(tmp_path / "agents", AGENT)
-    environ = {"TURN_DEADLINE": str(DEADLINE)}
+    environ = {"TURN_DEADLINE": str(DEADLINE), "STALL_DEADLINE": "0.1"}
     async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api=request.param) as app:
         yield app
 
@@ -66,30 +66,42 @@ async def test_words_that_come_are_spoken(line: Running, reply: Reply, words: st
         await goes_on(line, call, 1)
 
 
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("cut", 3),
-        Fault("end", 3),
-        Fault("failed", 3),
-        Fault("error", 3),
-        Fault("stall", 3),
-        Fault("garbage", 3),
-    ],
-    ids=lambda fault: fault.kind,
-)
+BREAKS = [
+    Fault("cut", 3),
+    Fault("end", 3),
+    Fault("failed", 3),
+    Fault("error", 3),
+    Fault("garbage", 3),
+    Fault("stall", 3),
+]
+
+
+@pytest.mark.parametrize("fault", BREAKS, ids=lambda fault: fault.kind)
 async def test_a_stream_that_breaks(line: Running, fault: Fault) -> None:
-    """The words so far are heard and stay; then comes the apology, and nothing is asked a second time."""
-    line.model.script(Reply(WORDS, fault=fault))
+    """The reply is taken up by another request: the caller hears it whole, in one go, and it is one item of history."""
+    line.model.script(Reply(WORDS, fault=fault), Reply(WORDS))
+    async with Caller(line.url, pace=FAST) as call:
+        await call.say("Count")
+        assert await call.reply() == "One two three four."
+        await in_order(call)
+        items = await remembered(line, call.record.call_sid, lambda items: words_of(items) == heard(call))
+        assert told(items) == [("user", "Count"), ("assistant", "One two three four.")]
+        assert shown(line.model.asked[1])[:2] == [("user", "Count"), ("assistant", "One two three")]
+        await goes_on(line, call, 2)
+
+
+@pytest.mark.parametrize("fault", BREAKS, ids=lambda fault: fault.kind)
+async def test_a_stream_that_breaks_and_cannot_be_taken_up(line: Running, fault: Fault) -> None:
+    """The words so far are heard and stay; then comes the apology."""
+    line.model.script(Reply(WORDS, fault=fault), Reply(fault=Fault.quota()))
     async with Caller(line.url, pace=FAST) as call:
         began = time.monotonic()
         await call.say("Count")
         await call.until(lambda: APOLOGY in heard(call))
         assert time.monotonic() - began < DEADLINE + 0.5
-        assert heard(call)[0] in ("One two", "One two three")
-        assert heard(call)[1:] == [APOLOGY]
-        assert len(line.model.asked) == 1
-        await goes_on(line, call, 1)
+        assert heard(call) == ["One two three", APOLOGY]
+        assert len(line.model.asked) == 2
+        await goes_on(line, call, 2)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ async def test_one_closing_frame_a_talk_cycle(relay: Running) -> None:
         Reply(tools=[name]),
         Reply("Saved again."),
         Reply("And then ", fault=Fault("cut", 2)),
+        Reply(fault=Fault.quota()),
         Reply("Fine."),
     )
     async with Caller(relay.url, pace=FAST) as call:

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from relay.models.base import ModelEvent, ModelRequest
+from relay.models.base import ModelEvent, ModelRequest, Sign
 from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, make_client
 from relay.models.responses import ResponsesModel
@@ -14,9 +14,9 @@ Connect = Callable[..., Adapter]
 
 
 async def collect(model: Adapter, request: ModelRequest) -> list[ModelEvent]:
-    """All events of one round."""
+    """All events of one round but its mere signs of life."""
     async with model.stream(request) as stream:
-        return [event async for event in stream]
+        return [event async for event in stream if not isinstance(event, Sign)]
 
 
 @pytest.fixture
