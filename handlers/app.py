@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 
 import structlog
@@ -208,7 +208,8 @@ def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> Tool
 
 
 def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefinition]:
-    """The agents of the settings' folder; raises ConfigError with all that is wrong in them."""
+    """The agents of the settings' folder, as these settings have them run; raises ConfigError with all that is wrong in
+    them."""
     problems: list[str] = []
     agents: dict[str, AgentDefinition] = {}
     try:
@@ -219,7 +220,15 @@ def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefin
         problems.append(f"DEFAULT_AGENT: there is no agent {settings.default_agent} in {settings.agents_dir}.")
     if problems:
         raise ConfigError(problems)
-    return agents
+    return {name: _speculating(agent, settings.speculation == "on") for name, agent in agents.items()}
+
+
+def _speculating(agent: AgentDefinition, default: bool) -> AgentDefinition:
+    """With its own say about speculation or the setting's, which takes partial prompts unless it refuses them."""
+    wanted = default if agent.speculation is None else agent.speculation
+    partials = agent.relay.get("partialPrompts", "").casefold() != "false"
+    relay = {**agent.relay, "partialPrompts": "true"} if wanted and partials else agent.relay
+    return replace(agent, speculation=wanted and partials, relay=relay)
 
 
 def _checks(redis: Redis, warmth: Warmth, endpoint: Endpoint) -> dict[str, Check]:

@@ -134,6 +134,7 @@ class Calls:
             keys=keys,
             interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
             preemptible=agent.relay.get("preemptible") == "true",
+            speculation=bool(agent.speculation),
             **(asdict(self._limits) | own),
         )
 

@@ -48,6 +48,7 @@ from relay.listening import Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Phase, Turn
 from relay.speaking import Outbox, Record, Speaking
+from relay.speculation import Speculation
 from relay.turns import Turns
 
 KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it
@@ -64,6 +65,7 @@ class Call:
         self._listening = Listening()
         self._ending = Ending(rules, self._out, self.speaking, self._listening)
         self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending)
+        self._speculation = Speculation(rules.speculation_limit if rules.speculation else 0, self._out)
         self._keypad = Keypad()
         self._before: tuple[Item, ...] = ()
         self._set_up = False
@@ -114,8 +116,7 @@ class Call:
     def _inside(self, event: Event) -> None:
         match event:
             case Prompt(last=False):
-                self._listening.partial(self._out.now)
-                self._listened()
+                self._partial(event)
             case Prompt():
                 self._prompt(event)
             case Interrupt():
@@ -172,6 +173,8 @@ class Call:
                 self.speaking.settle_due()
             case "goodbye":
                 self._ending.due()
+            case "speculation":
+                self._speculation.drop()
             case _:
                 pass
 
@@ -227,14 +230,22 @@ class Call:
 
     # -- the caller speaks
 
+    def _partial(self, event: Prompt) -> None:
+        self._listening.partial(self._out.now)
+        self._listened()
+        free = self._turns.idle and not self._ending.under_way
+        self._speculation.partial(UserItem(event.voice_prompt.strip(), event.lang), free=free)
+
     def _prompt(self, event: Prompt) -> None:
         self._listening.final()
         text = event.voice_prompt.strip()
         if text:
             self.speaking.language = event.lang or self.speaking.language
             self._take_floor()
+            self._speculation.final()
             self._turns.prompt(UserItem(text, event.lang))
         else:
+            self._speculation.drop()
             self._listened()
 
     def _take_floor(self) -> None:
@@ -251,6 +262,8 @@ class Call:
         cut = self.speaking.interrupted(event.utterance_until_interrupt, position if by_key else self.record.next)
         if not cut:
             return
+        if not all(utterance.all_heard for utterance in cut):
+            self._speculation.drop()  # the answer would be to words the caller has not heard
         if self._ending.under_way:
             self._ending.interrupted()
             return
@@ -295,6 +308,7 @@ class Call:
         if self._keypad.belongs_to_last(digit, self._out.now):
             return
         self._pressed = self._out.now, self.record.next
+        self._speculation.drop()
         self._listening.key()
         self._take_floor()
         key = self.rules.keys.get(digit)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from relay.frames import Incoming
-from relay.items import Item, ToolItem
+from relay.items import Item, ToolItem, UserItem
 from relay.models.base import FinishReason, ToolCall
 from relay.toolbox import ToolOutcome
 
@@ -110,6 +110,19 @@ class CancelTurn:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculate:
+    """Ask the model as if these were a final prompt's words, in place of what was asked so before. What it answers is
+    kept until a ``StartTurn`` asks the same, or another thing."""
+
+    words: UserItem
+
+
+@dataclass(frozen=True, slots=True)
+class DropSpeculation:
+    """Nothing will come of what was asked ahead."""
+
+
+@dataclass(frozen=True, slots=True)
 class TurnEnded:
     """Nothing is left to do for this turn. ``outcome``: done, interrupted, superseded or failed."""
 
@@ -172,6 +185,8 @@ Action = (
     | Close
     | StartTurn
     | CancelTurn
+    | Speculate
+    | DropSpeculation
     | TurnEnded
     | StartTool
     | CancelTool

@@ -1,21 +1,28 @@
-"""The model's side of a session: one round at a time, from the request to words for the ear, timed and counted."""
+"""The model's side of a session: one round at a time, from the request to words for the ear, timed and counted.
+
+Beside it at most one round that was begun ahead of its turn (``speculation.py``). What it brings is kept in its sink.
+The turn that asks the same takes it over, with what is kept at once and the rest as it comes, and from then on it is a
+round like any other; whatever else is asked, it is dropped, and what it cost is counted as wasted.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import structlog
 
 from relay.events import Delta, Event, RoundEnded, StartTurn, TurnEnded, TurnFailed
 from relay.items import Item
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
+from relay.speculation import same_turn
 from relay.speech import Speech
 from relay.telemetry import Telemetry
 from relay.timing import TurnTiming
-from relay.turn import run_round
+from relay.turn import CHARACTERS_PER_TOKEN, estimate_tokens, run_round
 
 log = structlog.get_logger()
 
@@ -40,6 +47,25 @@ class Counted:
         }
 
 
+@dataclass(slots=True)
+class _Ahead:
+    """A round begun ahead of its turn."""
+
+    request: ModelRequest
+    sink: _Sink
+    task: asyncio.Task[None]
+
+    def tokens(self) -> int:
+        """What it has cost; about, where the provider has not told."""
+        sink = self.sink
+        if sink.usage is not None:
+            return sink.usage.input + sink.usage.output
+        if not sink.asked:
+            return 0
+        read = len(self.request.instructions) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, self.request.items))
+        return read + sink.characters // CHARACTERS_PER_TOKEN
+
+
 class Rounds:
     """``template``: what is the same in every request of the call. ``report``: takes what the call is to know.
     ``spawn``: starts a task of the session's."""
@@ -60,6 +86,8 @@ class Rounds:
         self._spawn = spawn
         self._clock = clock
         self._running: asyncio.Task[None] | None = None
+        self._ahead: _Ahead | None = None
+        self._releasing: asyncio.Handle | None = None
         self._turn = 0
         self._carry: tuple[bytes, ...] = ()  # provider-only items of the turn's earlier rounds
         self._asked: float | None = None  # when the words were read that no turn has begun with
@@ -97,13 +125,38 @@ class Rounds:
         )
         if self._timing is not None:
             self._timing.items(self._clock())
-        self._running = self._spawn(run_round(self._model, request, sink), "round")
+        if self._ahead is not None and same_turn(self._ahead.request, request):
+            self._take_over(self._ahead, action.turn)
+        else:
+            self.drop()
+            self._running = self._spawn(run_round(self._model, request, sink), "round")
 
     def cancel(self) -> None:
         """Closes the request, if one is running."""
+        if self._releasing is not None:
+            self._releasing.cancel()
+            self._releasing = None
         if self._running is not None:
             self._running.cancel()
             self._running = None
+
+    def speculate(self, items: Sequence[Item], instructions: str) -> None:
+        """Asks the model ahead of the turn these items will lead to; one that was asked so before is dropped."""
+        self.drop()
+        sink = _Sink(self, 0, ahead=True)
+        request = replace(self._template, instructions=instructions, items=items, on_sent=sink.sent)
+        self._ahead = _Ahead(request, sink, self._spawn(run_round(self._model, request, sink), "speculation"))
+
+    def drop(self) -> None:
+        """Closes the request made ahead, if there is one; nothing of it is ever heard."""
+        if self._ahead is not None:
+            self._ahead.task.cancel()
+            self._waste(self._ahead, "discarded", self._ahead.tokens())
+
+    def stop(self) -> None:
+        """Closes all that is open: nobody will hear it."""
+        self.cancel()
+        self.drop()
 
     def written(self) -> None:
         """Words of the turn went out."""
@@ -116,6 +169,27 @@ class Rounds:
         first = None if self._first_text is None else round(self._first_text, 4)
         log.info("turn ended", turn=action.turn, outcome=action.outcome, first_text=first, **self._in_turn.fields())
 
+    # -- what was begun ahead
+
+    def _take_over(self, ahead: _Ahead, turn: int) -> None:
+        """It is this turn's round now. Its words follow in a moment: the call is still taking the prompt in."""
+        self._ahead, self._running = None, ahead.task
+        self._releasing = asyncio.get_running_loop().call_soon(ahead.sink.release, turn)
+        self._telemetry.speculation.labels("used").inc()
+
+    def _waste(self, ahead: _Ahead, result: Literal["discarded", "failed"], tokens: int) -> None:
+        self._ahead = None
+        self._telemetry.speculation.labels(result).inc()
+        self._telemetry.wasted.inc(tokens)
+
+    def spoiled(self, sink: _Sink) -> bool:
+        """Nothing usable came of what was asked ahead: the turn will ask anew. False if it is a turn's by now."""
+        if self._ahead is None or self._ahead.sink is not sink:
+            return False
+        # Nobody is billed for a request that was refused.
+        self._waste(self._ahead, "failed", self._ahead.tokens() if sink.seen else 0)
+        return True
+
     # -- what the round tells
 
     def mark(self, mark: Callable[[TurnTiming, float], None]) -> None:
@@ -125,13 +199,14 @@ class Rounds:
     def words(self, turn: int, text: str) -> None:
         self._report(Delta(turn, text))
 
-    def finished(self, turn: int, calls: tuple[ToolCall, ...], finished: Finished) -> None:
-        usage = finished.usage
+    def spent(self, usage: Usage) -> None:
         self.total.add(usage)
         for kind, count in (("input", usage.input), ("cached", usage.cached), ("output", usage.output)):
             self._telemetry.tokens.labels(kind).inc(count)
+
+    def finished(self, turn: int, calls: tuple[ToolCall, ...], finished: Finished) -> None:
         if turn == self._turn:
-            self._in_turn.add(usage)
+            self._in_turn.add(finished.usage)
             self._carry += finished.carry
         self._report(RoundEnded(turn, finished.reason, calls))
 
@@ -141,36 +216,69 @@ class Rounds:
 
 
 class _Sink:
-    """Makes one round's text fit for the ear."""
+    """Makes one round's text fit for the ear. ``ahead``: there is no turn yet, what comes is kept for ``release``."""
 
-    __slots__ = ("_released", "_rounds", "_seen", "_speech", "_turn")
+    __slots__ = ("_kept", "_released", "_rounds", "_speech", "_turn", "asked", "characters", "seen", "usage")
 
-    def __init__(self, rounds: Rounds, turn: int) -> None:
+    def __init__(self, rounds: Rounds, turn: int, *, ahead: bool = False) -> None:
         self._rounds = rounds
         self._turn = turn
         self._speech = Speech()
-        self._seen = self._released = False
+        self._released = False
+        self._kept: list[Callable[[], None]] | None = [] if ahead else None
+        self.asked = False  # the request was written
+        self.seen = False  # something came
+        self.characters = 0  # kept
+        self.usage: Usage | None = None  # as the provider told at the end
+
+    def release(self, turn: int) -> None:
+        """The turn has come: what was kept goes out, in order, and what follows goes the usual way."""
+        self._turn = turn
+        kept, self._kept = self._kept or [], None
+        for report in kept:
+            report()
 
     def sent(self) -> None:
-        self._rounds.mark(TurnTiming.sent)
+        self.asked = True
+        if self._kept is None:
+            self._rounds.mark(TurnTiming.sent)
 
     def delta(self, text: str) -> None:
-        if not self._seen:
-            self._seen = True
-            self._rounds.mark(TurnTiming.delta)
+        if not self.seen:
+            self.seen = True
+            if self._kept is None:
+                self._rounds.mark(TurnTiming.delta)
         if words := self._speech.feed(text):
             self._words(words)
 
     def finished(self, calls: tuple[ToolCall, ...], finished: Finished) -> None:
         if words := self._speech.finish():
             self._words(words)
-        self._rounds.finished(self._turn, calls, finished)
+        self.seen, self.usage = True, finished.usage
+        self._rounds.spent(finished.usage)
+        if self._kept is None:
+            self._end(calls, finished)
+        elif self._kept or calls or not self._rounds.spoiled(self):
+            self._kept.append(partial(self._end, calls, finished))
 
     def failed(self, code: str) -> None:
-        self._rounds.failed(self._turn, code)
+        if self._kept is None:
+            self._fail(code)
+        elif not self._rounds.spoiled(self):
+            self._kept.append(partial(self._fail, code))
 
     def _words(self, words: str) -> None:
+        if self._kept is not None:
+            self._kept.append(partial(self._words, words))
+            self.characters += len(words)
+            return
         if not self._released:
             self._released = True
             self._rounds.mark(TurnTiming.word)
         self._rounds.words(self._turn, words)
+
+    def _end(self, calls: tuple[ToolCall, ...], finished: Finished) -> None:
+        self._rounds.finished(self._turn, calls, finished)
+
+    def _fail(self, code: str) -> None:
+        self._rounds.failed(self._turn, code)

@@ -43,7 +43,7 @@ class CallLimits:
 class CallRules(CallLimits):
     """What a call needs to know. ``epoch``: when the socket was accepted, milliseconds since 1970.
     ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
-    ``preemptible``: whether its own next words do."""
+    ``preemptible``: whether its own next words do. ``speculation``: whether partial prompts are asked ahead."""
 
     line: Callable[[str, str], str]
     policy: Callable[[str], ToolPolicy]
@@ -54,6 +54,7 @@ class CallRules(CallLimits):
     keys: Mapping[str, Key] = field(default_factory=dict)
     interruptible: bool = True
     preemptible: bool = False
+    speculation: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -1,8 +1,8 @@
 """One websocket, one call: carries out what ``Call`` decides, and tells it what happened.
 
 Tasks of a session, all inside one group and gone when ``run`` returns: the reader (``run`` itself), ``prepare``, at
-most one ``round`` (a model request), and the tools that belong to a turn. Tools with a side effect belong to the
-process.
+most one ``round`` (a model request) and one ``speculation`` (a request ahead of its turn), and the tools that belong to
+a turn. Tools with a side effect belong to the process.
 
     reader --frame--> Call.receive --actions--> here --> socket, model, tools, history, timers
        ^                                                        |
@@ -33,6 +33,7 @@ from relay.events import (
     CancelTurn,
     Close,
     CloseSocket,
+    DropSpeculation,
     End,
     Event,
     LateResult,
@@ -40,6 +41,7 @@ from relay.events import (
     Put,
     Say,
     SocketClosed,
+    Speculate,
     StartTimer,
     StartTool,
     StartTurn,
@@ -49,7 +51,7 @@ from relay.events import (
 )
 from relay.frames import End as EndFrame
 from relay.frames import Incoming, Interrupt, PeerError, Prompt, Setup, Text, Unknown, encode, parse_incoming
-from relay.items import ToolItem
+from relay.items import Item, ToolItem
 from relay.models.base import LanguageModel, ModelRequest
 from relay.replay import WINDOW, Gate, digest
 from relay.rounds import Rounds
@@ -250,6 +252,7 @@ class CallSession:
         """The reader has ended: so does everything that belongs to the session."""
         self._ended = True
         self._receive(SocketClosed())
+        self._rounds.stop()
         for handle in self._timers.values():
             handle.cancel()
         self._timers.clear()
@@ -263,7 +266,7 @@ class CallSession:
         self._ended = True
         if self._closing is None and self._group is not None:
             self._closing = self._spawn(self._socket.close(code, reason), "close")
-            self._rounds.cancel()  # nobody will hear it
+            self._rounds.stop()  # nobody will hear it
 
     async def _know_person(self) -> None:
         self._instructions = await self._parts.instructions()
@@ -320,12 +323,16 @@ class CallSession:
                 self._close_cycle()
             case Put():
                 self._parts.writer.put(action.position, action.item, urgent=action.urgent)
-            case StartTurn() | StartTool() | StartTimer() if self._closing is not None:
+            case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
                 pass
             case StartTurn():
-                self._ask(action)
+                self._rounds.start(action, self._shown(), self._instructions)
             case CancelTurn():
                 self._rounds.cancel()
+            case Speculate():
+                self._rounds.speculate(self._shown(action.words), self._instructions)
+            case DropSpeculation():
+                self._rounds.drop()
             case TurnEnded():
                 self._turn_ended(action)
             case StartTool():
@@ -382,9 +389,9 @@ class CallSession:
 
     # -- the model
 
-    def _ask(self, action: StartTurn) -> None:
-        items = window(self.call.conversation(), self._rules.history_tokens)
-        self._rounds.start(action, items, self._instructions)
+    def _shown(self, *more: Item) -> list[Item]:
+        """What the model is shown of the conversation, and of what may follow it."""
+        return window([*self.call.conversation(), *more], self._rules.history_tokens)
 
     def _turn_ended(self, action: TurnEnded) -> None:
         if action.outcome == "done":

@@ -63,6 +63,11 @@ class Turns:
         self._untold = False  # a result came that no request has carried
         self._words: list[UserItem] = []  # prompts that wait for a turn that may not be interrupted
 
+    @property
+    def idle(self) -> bool:
+        """A prompt would be answered at once, with no history but that of now."""
+        return self._prepared and self.current is None and not self._desk.running_effects()
+
     # -- what begins, holds and ends a turn
 
     def prepared(self) -> None:

@@ -21,6 +21,7 @@ from relay.events import (
     Close,
     CloseSocket,
     Delta,
+    DropSpeculation,
     End,
     Event,
     Prepared,
@@ -28,6 +29,7 @@ from relay.events import (
     RoundEnded,
     Say,
     SocketClosed,
+    Speculate,
     StartTimer,
     StartTool,
     StartTurn,
@@ -86,6 +88,8 @@ class Driver:
     tools: dict[int, StartTool] = field(default_factory=dict)  # begun, neither over nor cancelled
     started: list[str] = field(default_factory=list)  # names of tools begun, in order
     turns: list[TurnEnded] = field(default_factory=list)
+    guesses: list[str] = field(default_factory=list)  # asked ahead since the last final prompt
+    ahead: UserItem | None = None  # asked ahead, neither dropped nor followed by a turn
     stored: dict[int, Item] = field(default_factory=dict)  # what Put has left
     ended: End | None = None
     closed: bool = False
@@ -115,6 +119,8 @@ class Driver:
         return self.send(Prepared(items, resumed))
 
     def prompt(self, text: str, lang: str = "", last: bool = True) -> list[Action]:
+        if last and text.strip():
+            self.guesses.clear()
         return self.send(Prompt(text, lang, last))
 
     def interrupt(self, heard: str = "", ms: int = 0) -> list[Action]:
@@ -203,7 +209,7 @@ class Driver:
 
     def perform(self, action: Action) -> None:
         if self.ended is not None or self.closed:
-            assert not isinstance(action, Say | StartTurn | StartTool | End), f"{action} after the end"
+            assert not isinstance(action, Say | StartTurn | Speculate | StartTool | End), f"{action} after the end"
         match action:
             case Say(turn, text):
                 assert text
@@ -218,8 +224,17 @@ class Driver:
             case StartTurn():
                 assert not self.rounds, "one model request at a time"
                 self.rounds.append(action)
+                self.ahead = None
             case CancelTurn(turn):
                 self.rounds = [r for r in self.rounds if r.turn != turn]
+            case Speculate(words):
+                assert self.call.turn is None, "asked ahead in a turn"
+                assert not self.tools, "asked ahead while a tool runs"
+                self.guesses.append(words.text)
+                assert len(self.guesses) <= self.call.rules.speculation_limit
+                self.ahead = words
+            case DropSpeculation():
+                self.ahead = None  # which a turn that began by itself may have done
             case TurnEnded():
                 self.turns.append(action)
             case StartTool():

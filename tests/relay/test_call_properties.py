@@ -53,8 +53,11 @@ class RandomCall(RuleBasedStateMachine):
         greeting=st.sampled_from(["", GREETING]),
         prepared=st.booleans(),
         info=st.booleans(),
+        speculation=st.booleans(),
     )
-    def begin(self, interruptible: bool, preemptible: bool, greeting: str, prepared: bool, info: bool) -> None:
+    def begin(
+        self, interruptible: bool, preemptible: bool, greeting: str, prepared: bool, info: bool, speculation: bool
+    ) -> None:
         self.info = info
         self.driver = Driver(
             {
@@ -64,6 +67,8 @@ class RandomCall(RuleBasedStateMachine):
                 "keys": KEYS,
                 "turn_deadline": TURN_DEADLINE,
                 "tool_rounds": 2,
+                "speculation": speculation,
+                "speculation_limit": 2,
             }
         )
         self.act(self.driver.setup())
@@ -101,9 +106,9 @@ class RandomCall(RuleBasedStateMachine):
     def prompt(self, text: str, last: bool) -> None:
         self.act(self.driver.prompt(text, last=last or bool(text.strip())))
 
-    @rule()
-    def partial(self) -> None:
-        self.act(self.driver.prompt("Wh", last=False))
+    @rule(text=st.sampled_from(["Wh", "When are you", "When are you open?", "When are you open? And", ""]))
+    def partial(self, text: str) -> None:
+        self.act(self.driver.prompt(text, last=False))
 
     @rule(digit=st.sampled_from("1235#*"))
     def press(self, digit: str) -> None:
@@ -255,6 +260,14 @@ class RandomCall(RuleBasedStateMachine):
         if not turn.said:
             assert "turn" in driver.timers, "no deadline until the first words"
             assert driver.timers["turn"] <= driver.now + TURN_DEADLINE
+
+    @invariant()
+    def what_is_asked_ahead_does_not_stay(self) -> None:
+        """It has a deadline until the final prompt comes, and then its turn has one."""
+        if not hasattr(self, "driver") or self.over:
+            return
+        if self.driver.ahead is not None:
+            assert "speculation" in self.driver.timers or self.driver.call.turn is not None
 
     @invariant()
     def an_ending_call_ends(self) -> None:
