@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Self
 
@@ -14,10 +14,10 @@ from structlog.testing import capture_logs
 
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
-from relay.frames import Incoming, Prompt, Setup, dump
+from relay.frames import Incoming, Outgoing, Prompt, Setup, Text, dump, parse_outgoing
 from relay.items import UserItem
 from relay.jobs import Jobs
-from relay.models.base import ModelRequest, ModelStream
+from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
 from relay.rules import CallRules
 from relay.session import FRAMES_PER_SECOND, CallSession, SessionParts, _Rate
 from relay.sideeffects import SideEffects
@@ -37,6 +37,7 @@ class Line:
 
     def __init__(self) -> None:
         self.spoken = asyncio.Event()
+        self.sent: list[Outgoing] = []
         self.closed: list[tuple[int, str]] = []
         self._frames: asyncio.Queue[str | None] = asyncio.Queue()
 
@@ -44,6 +45,7 @@ class Line:
         self._frames.put_nowait(dump(frame))
 
     def send(self, data: bytes) -> None:
+        self.sent.append(parse_outgoing(data))
         self.spoken.set()
 
     def unread(self) -> int:
@@ -72,6 +74,31 @@ class Away:
 
     def stream(self, request: ModelRequest) -> AbstractAsyncContextManager[ModelStream]:
         raise ModelUnavailable("away")
+
+    async def warm(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
+
+
+class Echo:
+    """A model that says at once what it was asked last; ``asked`` has all that was."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
+        last = request.items[-1]
+        assert isinstance(last, UserItem)
+        self.asked.append(last.text)
+
+        async def events() -> AsyncIterator[ModelEvent]:
+            yield last.text
+            yield Finished("stop")
+
+        yield events()
 
     async def warm(self) -> str:
         return ""
@@ -181,3 +208,30 @@ async def test_no_more_than_so_many_frames_in_any_second() -> None:
     taken = [at for at in [0.0, *[0.93] * 190, *[1.05] * 195] if not rate.over(at)]
     assert all(sum(1 for other in taken if at <= other < at + 1.0) <= FRAMES_PER_SECOND for at in taken)
     assert not rate.over(2.5)
+
+
+async def test_an_answer_taken_over_and_superseded_in_the_same_moment(parts: SessionParts) -> None:
+    """Two final prompts read in one go: what the first one took over is not heard, and is not left to be."""
+    line, model = Line(), Echo()
+    rules = CallRules(
+        line=lambda name, language: "",
+        policy=parts.tools.policy,
+        canonical=parts.tools.canonical,
+        prepare_deadline=0.01,
+        speculation=True,
+    )
+    running = asyncio.create_task(session(line, replace(parts, model=model), rules).run(), name="session")
+    async with asyncio.timeout(5):
+        while not model.asked:
+            line.say(Prompt("One.", last=False))
+            await asyncio.sleep(0.005)
+        line.say(Prompt("One."))
+        line.say(Prompt("Two."))
+        while not (line.sent and isinstance(line.sent[-1], Text) and line.sent[-1].last):
+            line.spoken.clear()
+            await line.spoken.wait()
+        await line.close(1000)
+        await running
+    assert model.asked == ["One.", "One. Two."]
+    assert [frame.token for frame in line.sent if isinstance(frame, Text)] == ["One.", " Two.", ""]
+    assert parts.telemetry.registry.get_sample_value("relay_speculation_total", {"result": "used"}) == 1
