@@ -17,12 +17,14 @@ from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
 from benchmarks.latency import latency as run_latency
 from benchmarks.processes import BenchError
+from benchmarks.speculation import Plan as Speaking
+from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
 from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
 
-LOAD, PLAN = Load(), Plan()
+LOAD, PLAN, SPEAKING = Load(), Plan(), Speaking()
 SIZE = click.IntRange(min=1)
 
 
@@ -31,7 +33,12 @@ SIZE = click.IntRange(min=1)
 def main(context: click.Context) -> None:
     """What the relay costs and adds, measured on this machine and on loopback only. Without a command: all of them."""
     if context.invoked_subcommand is None:
-        _run(lambda: run_latency(LOAD, list(SYSTEMS)), lambda: run_interrupts(PLAN), run_idle)
+        _run(
+            lambda: run_latency(LOAD, list(SYSTEMS)),
+            lambda: run_interrupts(PLAN),
+            lambda: run_speculation(SPEAKING),
+            run_idle,
+        )
 
 
 @main.command()
@@ -59,6 +66,20 @@ def latency(
 def interrupts(count: int, calls: int, seed: int) -> None:
     """Random interrupts: no word of an old turn may follow."""
     _run(lambda: run_interrupts(Plan(count, min(calls, count), seed)))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=SPEAKING.calls, show_default=True, help="with it, and as many without")
+@click.option("--turns", type=SIZE, default=SPEAKING.turns, show_default=True, help="of each kind, a call")
+@click.option(
+    "--first", default=SPEAKING.first, show_default=True, help="the model's first token, seconds: MEDIAN[:P95]"
+)
+@click.option("--pace", default=SPEAKING.pace, show_default=True, help="between its tokens, seconds: MEDIAN[:P95]")
+@click.option("--gap", type=float, default=SPEAKING.gap, show_default=True, help="between two partial prompts, seconds")
+@click.option("--seed", type=int, default=SPEAKING.seed, show_default=True)
+def speculation(calls: int, turns: int, first: str, pace: str, gap: float, seed: int) -> None:
+    """How much earlier the first words come when partial prompts are asked ahead, and what that costs."""
+    _run(lambda: run_speculation(Speaking(calls, turns, first, pace, gap=gap, seed=seed)))
 
 
 @main.command()

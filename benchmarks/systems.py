@@ -106,12 +106,12 @@ async def ring_all(system: System, count: int, *, agent: str = "bench") -> list[
 
 
 @asynccontextmanager
-async def ours(endpoint: str, core: int | None, folder: Path) -> AsyncIterator[System]:
+async def ours(endpoint: str, core: int | None, folder: Path, *, agents: Path = AGENTS) -> AsyncIterator[System]:
     port = _free_port()
     env = {
         "PORT": str(port),
         "DATA_DIR": str(folder / "data"),
-        "AGENTS_DIR": str(AGENTS),
+        "AGENTS_DIR": str(agents),
         "DEFAULT_AGENT": "bench",
         "OPENAI_BASE_URL": endpoint,
         "OPENAI_API_KEY": "bench",

@@ -58,8 +58,8 @@ class _Ahead:
     def tokens(self) -> int:
         """What it has cost; about, where the provider has not told."""
         sink = self.sink
-        if sink.usage is not None:
-            return sink.usage.input + sink.usage.output
+        if told := sink.usage.input + sink.usage.output:
+            return told
         if not sink.asked:
             return 0
         read = len(self.request.instructions) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, self.request.items))
@@ -216,7 +216,8 @@ class Rounds:
 
 
 class _Sink:
-    """Makes one round's text fit for the ear. ``ahead``: there is no turn yet, what comes is kept for ``release``."""
+    """Makes one round's text fit for the ear. ``ahead``: there is no turn yet, what comes is kept for ``release``. That
+    is one reply at most, and it does not wait longer than ``speculation.PATIENCE`` for a final prompt."""
 
     __slots__ = ("_kept", "_released", "_rounds", "_speech", "_turn", "asked", "characters", "seen", "usage")
 
@@ -229,7 +230,7 @@ class _Sink:
         self.asked = False  # the request was written
         self.seen = False  # something came
         self.characters = 0  # kept
-        self.usage: Usage | None = None  # as the provider told at the end
+        self.usage = Usage()  # as the provider told at the end, if it does
 
     def release(self, turn: int) -> None:
         """The turn has come: what was kept goes out, in order, and what follows goes the usual way."""

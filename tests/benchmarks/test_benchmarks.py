@@ -16,6 +16,8 @@ from benchmarks.endpoint import Script, marker_of, word
 from benchmarks.idle import idle
 from benchmarks.interrupts import Plan, Tally, _Caller, interrupts
 from benchmarks.processes import BenchError, Cores, Endpoint, child
+from benchmarks.speculation import Plan as Speaking
+from benchmarks.speculation import speculation
 from benchmarks.systems import SYSTEMS, request_parts, ring
 from relay.frames import Text
 
@@ -81,6 +83,20 @@ async def test_idle_calls_stay(tmp_path: Path) -> None:
     assert saved["calls"] == 10
 
 
+async def test_speculation_has_its_baseline_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same turns with and without: one request where the final prompt confirms, two where it does not."""
+    monkeypatch.setattr("benchmarks.speculation.PAUSE", (0.0, 0.01))
+    await speculation(Speaking(calls=2, turns=2, first="0.05", pace="0.001", tokens=3, gap=0.05))
+    saved = orjson.loads((tmp_path / "results" / "speculation.json").read_bytes())
+    turns = ("confirmed_without", "confirmed_ahead", "changed_without", "changed_ahead")
+    assert [saved[each]["turns"] for each in turns] == [4, 4, 4, 4]
+    assert [saved[each]["requests_a_turn"] for each in turns[:3]] == [1, 1, 1]
+    assert 1 < saved["changed_ahead"]["requests_a_turn"] <= 2
+    assert saved["asked_ahead"] == {"used": 4, "discarded": 4}
+    assert saved["wasted_tokens"] > 0
+    assert saved["calls_lost"] == 0
+
+
 async def test_endpoint_tells_what_it_answered(endpoint: Endpoint, tmp_path: Path) -> None:
     """A request is found by the number the caller said, with its times in order and every word carrying the number."""
     await endpoint.script(Script("0.001", "0.001", tokens=3, numbered=True))
@@ -126,7 +142,7 @@ def test_the_last_number_is_the_marker() -> None:
     assert marker_of("no number") == 0
 
 
-@pytest.mark.parametrize("arguments", [[], ["latency"], ["interrupts"], ["idle"]])
+@pytest.mark.parametrize("arguments", [[], ["latency"], ["interrupts"], ["speculation"], ["idle"]])
 def test_every_benchmark_has_help(arguments: list[str]) -> None:
     """The command says what there is, and nothing is measured by asking."""
     done = CliRunner().invoke(main, [*arguments, "--help"])
