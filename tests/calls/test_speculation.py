@@ -285,18 +285,17 @@ async def test_a_hang_up_ends_it(line: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    "reply",
+    "replies",
     [
-        Reply(TALE, fault=Fault("status", status=400)),
-        Reply(TALE, fault=Fault("cut", 5)),
-        Reply(TALE, fault=Fault("failed", 5)),
-        Reply(text=()),
+        [Reply(TALE, fault=Fault("status", status=400))],
+        [Reply(TALE, fault=Fault("cut", 5)), Reply(fault=Fault.quota())],
+        [Reply(text=())],
     ],
-    ids=["refused", "cut", "failed", "nothing said"],
+    ids=["refused", "cut for good", "nothing said"],
 )
-async def test_a_failure_ahead_is_not_heard(line: Running, reply: Reply) -> None:
+async def test_a_failure_ahead_is_not_heard(line: Running, replies: list[Reply]) -> None:
     """No apology, no half an answer: the final prompt is asked anew."""
-    line.model.script(reply, ANSWER)
+    line.model.script(*replies, ANSWER)
     async with Caller(line.url, pace=FAST) as call:
         await asked_ahead(line, call)
         await eventually(lambda: counted(line) == {"failed": 1})
@@ -304,8 +303,19 @@ async def test_a_failure_ahead_is_not_heard(line: Running, reply: Reply) -> None
         assert await call.reply() == "Yes, we do."
         await in_order(call)
         assert heard(call) == ["Yes, we do."]
-    assert len(line.model.asked) == 2
-    assert line.app[TELEMETRY].registry.get_sample_value("relay_turn_failures_total", {"code": "model_cut"}) is None
+    assert len(line.model.asked) == len(replies) + 1
+    assert "relay_turn_failures_total{" not in line.app[TELEMETRY].render().decode()
+
+
+async def test_an_answer_that_breaks_off_ahead_is_taken_up(line: Running) -> None:
+    """As in any turn, and nobody hears of it."""
+    line.model.script(Reply(["Yes, ", "we "], fault=Fault("cut", 2)), Reply(["do."], usage=(9, 0, 9)))
+    async with Caller(line.url, pace=FAST) as call:
+        await answered_ahead(line, call)
+        await final(call, ASK)
+        assert await call.reply() == "Yes, we do."
+        await in_order(call)
+    assert counted(line) == {"used": 1}
 
 
 # -- tools
