@@ -193,6 +193,7 @@ class Rounds:
     # -- what the round tells
 
     def mark(self, mark: Callable[[TurnTiming, float], None]) -> None:
+        """In the turn that waits for its first words. While one is asked ahead there is none."""
         if self._timing is not None:
             mark(self._timing, self._clock())
 
@@ -241,14 +242,12 @@ class _Sink:
 
     def sent(self) -> None:
         self.asked = True
-        if self._kept is None:
-            self._rounds.mark(TurnTiming.sent)
+        self._rounds.mark(TurnTiming.sent)
 
     def delta(self, text: str) -> None:
         if not self.seen:
             self.seen = True
-            if self._kept is None:
-                self._rounds.mark(TurnTiming.delta)
+            self._rounds.mark(TurnTiming.delta)
         if words := self._speech.feed(text):
             self._words(words)
 

@@ -208,9 +208,9 @@ async def test_other_words_are_asked_anew(line: Running, text: str, lang: str) -
         await final(call, text, lang)
         assert await call.reply() == "Right."
         await in_order(call)
+        assert counted(line) == {"discarded": 1}
         assert shown(await line.model.received(2)) == [("user", text)]
         await remembers(line, call, [("user", text), ("assistant", "Right.")])
-    assert counted(line) == {"discarded": 1}
     assert value(line, "relay_wasted_tokens_total") == 100
     assert value(line, "relay_tokens_total", kind="output") == 21
 
