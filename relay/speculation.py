@@ -3,10 +3,11 @@
 Partial prompts tell the utterance from its beginning, some 300 ms apart, and the final one repeats the last of them.
 So the model can be working while the recogniser makes up its mind. What it answers is kept back; no tool of it runs.
 
-*Whether.* Words look complete when they end as a sentence does, in any script, or when they came twice in a row and do
-not end on a word that wants another. Asked only while no turn is in progress and no side effect running, because only
-then the history is known that the final prompt will meet. At most ``limit`` times a turn. When the caller goes on, and
-when nothing follows, it is dropped; a drop is a wasted request.
+*Whether.* Words look complete when they end as a sentence does, in any script. Many recognisers put no marks into what
+they are still listening to; then a few words look complete that do not end on one that wants another ("and", "the",
+"is"), which is wrong often enough to cost tokens and right often enough to be worth them. Asked only while no turn is
+in progress and no side effect running, because only then the history is known that the final prompt will meet. At most
+``limit`` times a turn. When the caller goes on, and when nothing follows, it is dropped; a drop is a wasted request.
 
 *The same turn.* What was asked ahead is used if the request the final prompt leads to is the same but for the spelling
 of the caller's words: same instructions, same history as the model is shown it, same language, same ``wording``. That
@@ -30,14 +31,21 @@ from relay.speaking import Outbox
 from relay.speech import UNSPACED
 
 PATIENCE = 10.0  # seconds for which a final prompt is waited for
-FEWEST_WORDS = 2  # of an utterance without a mark at its end
+FEWEST_WORDS = 3  # of an utterance without a mark at its end,
+FEWEST_SETTLED = 2  # and of one that was told twice
 
 _ENDS = tuple(".!?。！？｡．؟۔।॥።፧։။។៕\u037e")
 _GOES_ON = ("..", "…", "。。")
 _CLOSING = "\"'”’»›」』)]） \t"
-_ENGLISH = ("and", "or", "but", "because", "if", "the", "a", "an", "to", "of", "for", "with")
-_SPANISH = ("y", "o", "pero", "porque", "que", "si", "el", "la", "un", "una", "de", "con")
-_WANTS_MORE = frozenset((*_ENGLISH, *_SPANISH))
+_WANT_MORE = {
+    "en": """and or but because if so than as when while the a an my your his her our their this these those some any to
+        of for with without from at in on by about into like is are was were be am can could would should will shall
+        may might must do does did has have had i we they he she who which whose not very""",
+    "es": """y e o u pero porque que si como cuando mientras el la los las un una unos unas mi tu su nuestro nuestra
+        este esta estos estas a al de del en con sin por para sobre es son está están era soy estoy hay he ha puedo
+        puede podría quiero quiere debo debe yo nosotros ellos ellas él ella quien cual muy no""",
+}
+_WANTS_MORE = frozenset(word for listed in _WANT_MORE.values() for word in listed.split())
 _SPOKEN = "%‰&@#*/\\"  # punctuation by Unicode's account, a word to a speaker
 _UNWANTED_SPACE = re.compile(f"(?<=[{UNSPACED}]) (?=[{UNSPACED}])")
 
@@ -50,8 +58,9 @@ def looks_complete(text: str, *, settled: bool) -> bool:
         return False
     if end.endswith(_ENDS):
         return True
+    fewest = FEWEST_SETTLED if settled else FEWEST_WORDS
     # After a comma, a colon or a dash there is more to come.
-    return settled and len(said) >= FEWEST_WORDS and _stands(end, len(end) - 1) and said[-1] not in _WANTS_MORE
+    return len(said) >= fewest and _stands(end, len(end) - 1) and said[-1] not in _WANTS_MORE
 
 
 def wording(text: str) -> str:

@@ -429,7 +429,7 @@ async def test_a_caller_who_speaks_in_partial_prompts(line: Running) -> None:
     async with Caller(line.url, pace=FAST) as call:
         await final(call, "Hi")
         assert await call.reply() == "Yes, we do."
-        await call.say("And when do you open?")
+        await call.say("And when is the opening?")
         assert await call.reply() == "At nine."
         await in_order(call)
     assert len(line.model.asked) == 2
