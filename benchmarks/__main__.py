@@ -6,12 +6,15 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import click
 import uvloop
 
 from benchmarks.comparison import Load
+from benchmarks.faults import Plan as Faults
+from benchmarks.faults import faults as run_faults
 from benchmarks.idle import idle as run_idle
 from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
@@ -24,7 +27,7 @@ from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
 
-LOAD, PLAN, SPEAKING = Load(), Plan(), Speaking()
+LOAD, PLAN, SPEAKING, FAULTS = Load(), Plan(), Speaking(), Faults()
 SIZE = click.IntRange(min=1)
 
 
@@ -37,6 +40,7 @@ def main(context: click.Context) -> None:
             lambda: run_latency(LOAD, list(SYSTEMS)),
             lambda: run_interrupts(PLAN),
             lambda: run_speculation(SPEAKING),
+            lambda: run_faults(FAULTS),
             run_idle,
         )
 
@@ -80,6 +84,15 @@ def interrupts(count: int, calls: int, seed: int) -> None:
 def speculation(calls: int, turns: int, first: str, pace: str, gap: float, seed: int) -> None:
     """How much earlier the first words come when partial prompts are asked ahead, and what that costs."""
     _run(lambda: run_speculation(Speaking(calls, turns, first, pace, gap=gap, seed=seed)))
+
+
+@main.command()
+@click.option("--turns", type=SIZE, default=FAULTS.turns, show_default=True, help="of each of the two runs")
+@click.option("--calls", type=SIZE, default=FAULTS.calls, show_default=True, help="calls at a time")
+@click.option("--seed", type=int, default=FAULTS.script.seed, show_default=True)
+def faults(turns: int, calls: int, seed: int) -> None:
+    """A model that is late, stalls, is cut, fails: every turn ends in speech, in time, nothing is said twice."""
+    _run(lambda: run_faults(Faults(turns, min(calls, turns), script=replace(FAULTS.script, seed=seed))))
 
 
 @main.command()

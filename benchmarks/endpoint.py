@@ -3,29 +3,43 @@
     {"script": {"first": "0.25:0.5", "pace": "0.02", "tokens": 60}}    how it answers from now on
     {"take": true}                                                     what it answered since it was last asked
 
-Each line is answered by one line. A request is known by the last number in the last thing the caller said, its
-*marker*; with ``numbered`` every word of the answer carries it, so that one can tell whose words a frame holds. With
-``whole`` the answer is one piece, sent at once. It ends when standard input does.
+Each line is answered by one line. A request is known by the last number the caller said, its *marker*; with
+``numbered`` every word of the answer carries it and its place, so that one can tell whose words a frame holds and
+whether one is missing. With ``whole`` the answer is one piece, sent at once. Some answers go wrong, by the shares in
+``faults``. It ends when standard input does.
+
+A request that holds words of a numbered answer, spoken already, asks for the rest. It is answered as models do it, one
+way or another: with the whole answer anew, with a few of the spoken words again, or with just what follows.
+
+``--tls FOLDER`` serves https with ``cert.pem`` and ``key.pem`` of that folder, ``--keep-alive SECONDS`` closes idle
+connections. The first line it writes tells its URL.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
 import random
 import re
+import ssl
 import sys
 import time
 from collections import deque
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 
-from phone.model import Ask, Delay, ModelServer, Recorded, Reply
+from phone.endpoint.dialog import Entry
+from phone.model import Ask, Delay, Fault, Load, ModelServer, Recorded, Reply
 
 KEEP = 100_000
 SWEEP_SECONDS = 0.5
+FOR_EVER = 3600.0
+OVERLAP = 4  # words that are said again at the most by one who takes up what was cut
 
 _SENTENCE = (
     "Certainly the apartment by the river has two bright rooms and a balcony which looks over the water and it is free "
@@ -34,25 +48,32 @@ _SENTENCE = (
 )
 WORDS = tuple(_SENTENCE.split())
 _NUMBER = re.compile(r"\d+")
+_PLACE = re.compile(r"\bt\d+w(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How the endpoint answers. ``first``, ``pace``: seconds, MEDIAN or MEDIAN:P95."""
+    """How the endpoint answers. ``first``, ``pace``: seconds, MEDIAN or MEDIAN:P95. ``faults``: shares of the answers
+    that go wrong, by the names of ``phone.model.Load``, each request drawn for itself; a stall has no end. The same
+    ``seed`` and order of requests give the same answers."""
 
     first: str = "0"
     pace: str = "0"
     tokens: int = 20
     whole: bool = False
     numbered: bool = False
+    faults: Mapping[str, float] = field(default_factory=dict)
+    slow_for: float = 5.0
+    seed: int = 1
 
 
 @dataclass(slots=True)
 class Answered:
     """One request. Times are ``time.monotonic`` of this machine, in seconds; 0 is not reached.
 
-    at: the request was read. first, second: the moment before these words were written. messages: without the
-    instructions. size: bytes of the request. sent: pieces written.
+    connected: its connection was open. at: the request was read. first, second: the moment before these words were
+    written. ended: the last was, or the client's close was seen. messages: without the instructions. size: bytes of
+    the request. sent: pieces written. fault: what went wrong, "" for nothing. spoken: words it was told are spoken.
     """
 
     marker: int
@@ -66,6 +87,20 @@ class Answered:
     tools: int
     size: int
     connection: int
+    connected: float
+    fault: str
+    spoken: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What belongs to a request until it is over."""
+
+    first: _Mark
+    second: _Mark
+    marker: int
+    fault: str
+    spoken: int
 
 
 class _Mark(asyncio.Event):
@@ -83,35 +118,56 @@ class _Mark(asyncio.Event):
 class Behaviour:
     """Makes the replies and keeps their marks until the request is over."""
 
-    def __init__(self, seed: int = 1) -> None:
+    def __init__(self) -> None:
         self.script = Script()
-        self._rng = random.Random(seed)
-        self._marks: dict[int, tuple[_Mark, _Mark, int]] = {}
+        self._load = Load()
+        self._rng = random.Random(1)
+        self._made: dict[int, _Made] = {}
+
+    def play(self, script: Script) -> None:
+        """From now on."""
+        self._load = Load(tokens=script.tokens, slow_for=script.slow_for, stall_for=FOR_EVER, **script.faults)
+        self._rng = random.Random(script.seed)
+        self.script = script
 
     def __call__(self, ask: Ask) -> Reply:
         script, rng = self.script, self._rng
-        marker = marker_of(next((entry.text for entry in reversed(ask.entries) if entry.kind == "user"), ""))
+        marker, spoken = asked(ask.entries)
         words = _words(script, marker)
+        if spoken and script.numbered:
+            words = words[self._from(spoken) :]
         pace = Delay.parse(script.pace)
-        first, second = _Mark(), _Mark()
-        self._marks[id(ask)] = first, second, marker
+        fault = self._load.fault(rng) if script.faults else None
+        if fault is not None and fault.at > len(words):
+            fault = replace(fault, at=len(words))
+        made = _Made(_Mark(), _Mark(), marker, _name(fault), spoken)
+        self._made[id(ask)] = made
         return Reply(
             text=("".join(words),) if script.whole else words,
             first=Delay.parse(script.first).sample(rng),
             pace=pace.median if pace.p95 <= pace.median else lambda: pace.sample(rng),
-            gates={0: first, 1: second},
+            gates={0: made.first, 1: made.second},
+            fault=fault,
         )
+
+    def _from(self, spoken: int) -> int:
+        """The word with which a model goes on that was told that so many are spoken."""
+        match self._rng.choice(("anew", "overlapping", "going on")):
+            case "anew":
+                return 0
+            case "overlapping":
+                return max(0, spoken - self._rng.randint(1, OVERLAP))
+        return spoken
 
     def answered(self, record: Recorded) -> Answered | None:
         """What became of a request that is over; None if it never was one for an answer."""
-        if record.ask is None or (marks := self._marks.pop(id(record.ask), None)) is None:
+        if record.ask is None or (made := self._made.pop(id(record.ask), None)) is None:
             return None
-        first, second, marker = marks
         return Answered(
-            marker=marker,
+            marker=made.marker,
             at=record.at,
-            first=first.at,
-            second=second.at,
+            first=made.first.at,
+            second=made.second.at,
             ended=record.ended_at,
             sent=record.sent,
             closed_early=record.closed_early,
@@ -119,13 +175,21 @@ class Behaviour:
             tools=len(record.body.get("tools", ())),
             size=record.ask.size,
             connection=record.connection,
+            connected=record.connected_at,
+            fault=made.fault,
+            spoken=made.spoken,
         )
 
 
-def marker_of(text: str) -> int:
-    """The last number in the text, 0 if there is none."""
-    numbers = _NUMBER.findall(text)
-    return int(numbers[-1]) if numbers else 0
+def asked(entries: Sequence[Entry]) -> tuple[int, int]:
+    """The marker, and how many words of its answer stand behind it as spoken."""
+    spoken = 0
+    for entry in reversed(entries):
+        if entry.kind == "assistant":
+            spoken = max([spoken, *(int(place) + 1 for place in _PLACE.findall(entry.text))])
+        elif entry.kind == "user" and (numbers := _NUMBER.findall(entry.text)):
+            return int(numbers[-1]), spoken
+    return 0, 0
 
 
 def word(marker: int, index: int) -> str:
@@ -133,15 +197,19 @@ def word(marker: int, index: int) -> str:
     return f"t{marker}w{index}"
 
 
+def _name(fault: Fault | None) -> str:
+    return "" if fault is None else str(fault.status) if fault.kind == "status" else fault.kind
+
+
 def _words(script: Script, marker: int) -> tuple[str, ...]:
     names = [word(marker, n) if script.numbered else WORDS[n % len(WORDS)] for n in range(script.tokens)]
     return tuple((" " if n else "") + name for n, name in enumerate(names))
 
 
-async def serve(port: int) -> None:
+async def serve(tls: ssl.SSLContext | None, keep_alive: float) -> None:
     behaviour = Behaviour()
     finished: deque[Answered] = deque(maxlen=KEEP)
-    async with ModelServer(behaviour, port=port, keep=KEEP) as server:
+    async with ModelServer(behaviour, keep=KEEP, tls=tls, keep_alive=keep_alive) as server:
 
         def sweep() -> None:
             """Bodies are large; of a request that is over only the row is kept."""
@@ -165,7 +233,7 @@ async def serve(port: int) -> None:
         while line := await reader.readline():
             order = orjson.loads(line)
             if "script" in order:
-                behaviour.script = Script(**order["script"])
+                behaviour.play(Script(**order["script"]))
                 _say({"script": asdict(behaviour.script)})
             else:
                 sweep()
@@ -185,10 +253,17 @@ def main() -> None:
 
     # Callers interrupt, relays hang up in the middle of an answer: here that is no error.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
-    port = int(sys.argv[1]) if len(sys.argv) > 1 else 0
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.endpoint")
+    parser.add_argument("--tls", type=Path)
+    parser.add_argument("--keep-alive", type=float, default=FOR_EVER)
+    options = parser.parse_args()
+    tls = None
+    if options.tls is not None:
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(options.tls / "cert.pem", options.tls / "key.pem")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(serve(port))
+            runner.run(serve(tls, options.keep_alive))
         except KeyboardInterrupt:
             pass
 

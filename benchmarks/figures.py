@@ -59,6 +59,11 @@ def sample(metrics: str, name: str) -> float:
     return float(found[1]) if found else math.nan
 
 
+def samples(metrics: str, name: str) -> dict[str, float]:
+    """The values of a metric with one label, by that label's value."""
+    return {label: float(value) for label, value in re.findall(rf'^{name}\{{\w+="(\w*)"\}} (\S+)$', metrics, re.M)}
+
+
 def save(name: str, figures: Mapping[str, Any], picture: str = "") -> Path:
     """Writes ``results/<name>.json`` and, if there is one, ``<name>.svg``; returns the JSON's path."""
     RESULTS.mkdir(exist_ok=True)

@@ -4,6 +4,10 @@ Every word of the endpoint's answers carries its turn's number. A caller prompts
 and prompts again at once or after a moment; now and then it interrupts before anything was said. A ping goes out behind
 each interrupt and each prompt. When its pong comes back, among the frames in their order, the relay's reader has
 handled what was sent before, and from then on a word of an older turn is a ghost.
+
+The upstream request must be closed, too. That is timed from the moment the caller writes the interrupt to the moment
+the endpoint's event loop learns that the connection is gone: both ways through the loopback, and the waiting of all
+three processes for a core, are part of it.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ import asyncio
 import random
 import re
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +35,7 @@ EMPTY = 0.1  # share that reports no words
 AT_ONCE = 0.3  # share followed by the next prompt in the same moment
 FIRST_SECONDS = 5.0
 SETTLE_SECONDS = 0.3
+CLOSED_MS = 20.0  # until the upstream request is closed, at the 99th percentile
 
 _TURN = re.compile(r"t(\d+)w\d+")
 
@@ -37,13 +43,14 @@ _TURN = re.compile(r"t(\d+)w\d+")
 @dataclass(frozen=True, slots=True)
 class Plan:
     count: int = 10_000
-    calls: int = 40
+    calls: int = 16
     seed: int = 1
-    script: Script = field(default_factory=lambda: Script("0.02:0.05", "0.004:0.01", tokens=40, numbered=True))
+    script: Script = field(default_factory=lambda: Script("0.02:0.05", "0.008:0.02", tokens=40, numbered=True))
 
 
 @dataclass(slots=True)
 class Tally:
+    seconds: float = 0.0
     interrupts: int = 0
     early: int = 0
     ghosts: list[str] = field(default_factory=list)
@@ -154,7 +161,9 @@ async def interrupts(plan: Plan) -> bool:
             SYSTEMS["ours"](endpoint.url, cores.server, Path(folder)) as system,
         ):
             await endpoint.script(plan.script)
+            begun = time.monotonic()
             await _run(system, plan, tally)
+            tally.seconds = time.monotonic() - begun
             await asyncio.sleep(SETTLE_SECONDS)
             records = await endpoint.take()
             metrics = await system.metrics()
@@ -189,13 +198,19 @@ def _report(plan: Plan, tally: Tally, records: Sequence[Answered], metrics: str,
         for label, values in (("interrupt to silence", tally.silence), ("interrupt to upstream closed", closes))
     ]
     say(table(["ms", "count", "p50", "p90", "p99"], rows))
-    say(f"{tally.interrupts} interrupts, {tally.early} of them before the first word")
+    rate = tally.interrupts / tally.seconds
+    say(f"{tally.interrupts} interrupts, {tally.early} of them before the first word; {rate:.0f} a second")
+    total, count = (figures.sample(metrics, f"relay_interrupt_seconds_{kind}") for kind in ("sum", "count"))
+    own = figures.ratio(total, count) * 1e3
+    say(f"in the relay, from the interrupt read to the talk cycle closed (relay_interrupt_seconds): mean {own:.2f} ms")
     say(f"ghosts heard: {len(tally.ghosts)}, relay_ghost_frames_total: {counted:g}")
     say(f"turns without a word: {tally.silent_turns}, calls lost: {tally.lost}")
     for ghost in tally.ghosts[:5]:
         say(f"  {ghost}")
     good = not tally.ghosts and counted == 0 and not tally.lost and not tally.silent_turns
     say(f"no text of an old turn after an interrupt: {'reached' if good else 'MISSED'}")
+    closed = figures.percentile(closes, 0.99) * 1e3
+    say(f"upstream closed, p99 ms: {figures.verdict(closed, CLOSED_MS)}")
     figures.save(
         "interrupts",
         {
@@ -207,6 +222,8 @@ def _report(plan: Plan, tally: Tally, records: Sequence[Answered], metrics: str,
             "calls_lost": tally.lost,
             "interrupt_to_silence_ms": {k: v * 1e3 for k, v in figures.percentiles(tally.silence).items()},
             "interrupt_to_upstream_closed_ms": {k: v * 1e3 for k, v in figures.percentiles(closes).items()},
+            "relay_interrupt_seconds_mean_ms": own,
+            "a_second": rate,
             "calls": plan.calls,
             "cores": cores,
         },
@@ -216,4 +233,4 @@ def _report(plan: Plan, tally: Tally, records: Sequence[Answered], metrics: str,
             {"silence": [v * 1e3 for v in tally.silence], "upstream closed": [v * 1e3 for v in closes]},
         ),
     )
-    return good
+    return good and not closed > CLOSED_MS

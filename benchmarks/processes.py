@@ -152,9 +152,10 @@ class Endpoint:
 
     @classmethod
     @asynccontextmanager
-    async def start(cls, core: int | None) -> AsyncIterator[Endpoint]:
+    async def start(cls, core: int | None, *options: str) -> AsyncIterator[Endpoint]:
+        """``options``: of its command line."""
         process = await asyncio.create_subprocess_exec(
-            *pinned([sys.executable, "-m", "benchmarks.endpoint"], core),
+            *pinned([sys.executable, "-m", "benchmarks.endpoint", *options], core),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env=environment({}),

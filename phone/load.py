@@ -53,14 +53,16 @@ class Answer:
     """What came back for one prompt. Times are the call's clock, in seconds; 0 is not yet.
 
     sent: the prompt was written. first, second: frames with text arrived. last: the frame that closed the talk cycle.
+    open: a talk cycle has begun and is not closed.
     """
 
-    __slots__ = ("_ended", "first", "frames", "last", "second", "sent", "text")
+    __slots__ = ("_ended", "first", "frames", "last", "open", "second", "sent", "text")
 
     def __init__(self, sent: float) -> None:
         self.sent = sent
         self.first = self.second = self.last = 0.0
         self.frames = 0
+        self.open = False
         self.text = ""
         self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -80,8 +82,10 @@ class Answer:
                 self.second = at
             self.frames += 1
             self.text += frame.token
+            self.open = True
         if frame.last:
             self.last = at
+            self.open = False
             self._end()
 
     def _end(self, error: Exception | None = None) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Mapping
@@ -57,21 +58,25 @@ _LEAVE = 0.5
 
 
 class _Connections(web.Server):
-    """Counts the connections accepted and gives each its number, from 1."""
+    """Counts the connections accepted and gives each its number, from 1, and the moment it was open."""
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
+    def __init__(self, clock: Callable[[], float], *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.accepted = 0
         self.numbers: dict[object, int] = {}
+        self.opened: dict[int, float] = {}
+        self._clock = clock
 
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         super().connection_made(handler, transport)
         self.accepted += 1
         self.numbers[handler] = self.accepted
+        self.opened[self.accepted] = self._clock()
 
     def connection_lost(self, handler: web.RequestHandler, exc: BaseException | None = None) -> None:
         super().connection_lost(handler, exc)
-        self.numbers.pop(handler, None)
+        if number := self.numbers.pop(handler, None):
+            del self.opened[number]
 
 
 class ModelServer:
@@ -91,6 +96,8 @@ class ModelServer:
         key: str | None = None,
         models: Collection[str] | None = None,
         keep: int = 1000,
+        tls: ssl.SSLContext | None = None,
+        keep_alive: float = 3600.0,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -102,6 +109,8 @@ class ModelServer:
         self._address = (host, port)
         self._key = key
         self._models = models
+        self._tls = tls
+        self._keep_alive = keep_alive
         self._clock = clock
         self._player = Player(sleep, clock)
         self._scripted: deque[Reply] = deque()
@@ -117,7 +126,8 @@ class ModelServer:
     @property
     def url(self) -> str:
         """The base URL for a client, ``http://host:port/v1``."""
-        return f"http://{self._address[0]}:{self._address[1]}/v1"
+        scheme = "http" if self._tls is None else "https"
+        return f"{scheme}://{self._address[0]}:{self._address[1]}/v1"
 
     @property
     def connections(self) -> int:
@@ -142,8 +152,10 @@ class ModelServer:
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
         self._closing = False
-        self._protocols = _Connections(self._serve, handler_cancellation=True, access_log=None)
-        self._listener = await loop.create_server(self._protocols, *self._address)
+        self._protocols = _Connections(
+            self._clock, self._serve, handler_cancellation=True, access_log=None, keepalive_timeout=self._keep_alive
+        )
+        self._listener = await loop.create_server(self._protocols, *self._address, ssl=self._tls)
         self._address = (self._address[0], self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
@@ -173,8 +185,11 @@ class ModelServer:
             body = orjson.loads(raw) if raw else None
         except orjson.JSONDecodeError:
             body = None
+        assert self._protocols is not None
+        connection = self._protocols.numbers.get(request.protocol, 0)
         record = Recorded(
-            connection=self._protocols.numbers.get(request.protocol, 0) if self._protocols else 0,
+            connection=connection,
+            connected_at=self._protocols.opened.get(connection, 0.0),
             method=request.method,
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},

@@ -14,10 +14,12 @@ class Recorded:
     """One request as it came, and what became of it. Times are the server's clock, in seconds.
 
     sent: steps of the reply written so far. ended: set when the server is done with it, ``ended_at`` when.
-    closed_early: the client went away before the last step was written.
+    closed_early: the client went away before the last step was written. connected_at: when its connection was open,
+    its handshake over.
     """
 
     connection: int
+    connected_at: float
     method: str
     path: str
     headers: dict[str, str]

@@ -70,6 +70,25 @@ class Load:
         if self.tokens < 1:
             raise ValueError("an answer has at least one token")
 
+    def fault(self, rng: random.Random) -> Fault | None:
+        """What goes wrong with the next answer, drawn for it alone; in the middle of it is after its first token."""
+        middle = 1 + rng.randrange(self.tokens)
+        throw = rng.random()
+        for name in FAULTS:
+            throw -= getattr(self, name)
+            if throw < 0:
+                return {
+                    "slow": Fault("slow", seconds=self.slow_for),
+                    "stall": Fault("stall", at=middle, seconds=self.stall_for),
+                    "cut": Fault("cut", at=middle),
+                    "errors": Fault("status"),
+                    "limited": Fault.limited(),
+                    "quota": Fault.quota(),
+                    "close": Fault("close"),
+                    "garbage": Fault("garbage", at=middle),
+                }[name]
+        return None
+
     def changed(self, values: Mapping[str, object]) -> Load:
         """A copy with other values, as they come in JSON; delays as in ``Delay.parse``. Raises ValueError."""
         known = {part.name: part for part in fields(self)}
@@ -102,24 +121,5 @@ class Strain:
             text=text,
             first=load.first.sample(rng),
             pace=load.pace.median if steady else lambda: load.pace.sample(rng),
-            fault=self._fault(),
+            fault=load.fault(rng),
         )
-
-    def _fault(self) -> Fault | None:
-        load = self.load
-        middle = 1 + self._rng.randrange(load.tokens)
-        throw = self._rng.random()
-        for name in FAULTS:
-            throw -= getattr(load, name)
-            if throw < 0:
-                return {
-                    "slow": Fault("slow", seconds=load.slow_for),
-                    "stall": Fault("stall", at=middle, seconds=load.stall_for),
-                    "cut": Fault("cut", at=middle),
-                    "errors": Fault("status"),
-                    "limited": Fault.limited(),
-                    "quota": Fault.quota(),
-                    "close": Fault("close"),
-                    "garbage": Fault("garbage", at=middle),
-                }[name]
-        return None
