@@ -23,11 +23,13 @@ from benchmarks.processes import BenchError
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
+from benchmarks.warm import Plan as Warm
+from benchmarks.warm import warm as run_warm
 from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
 
-LOAD, PLAN, SPEAKING, FAULTS = Load(), Plan(), Speaking(), Faults()
+LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
 SIZE = click.IntRange(min=1)
 
 
@@ -41,6 +43,7 @@ def main(context: click.Context) -> None:
             lambda: run_interrupts(PLAN),
             lambda: run_speculation(SPEAKING),
             lambda: run_faults(FAULTS),
+            lambda: run_warm(WARM),
             run_idle,
         )
 
@@ -93,6 +96,17 @@ def speculation(calls: int, turns: int, first: str, pace: str, gap: float, seed:
 def faults(turns: int, calls: int, seed: int) -> None:
     """A model that is late, stalls, is cut, fails: every turn ends in speech, in time, nothing is said twice."""
     _run(lambda: run_faults(Faults(turns, min(calls, turns), script=replace(FAULTS.script, seed=seed))))
+
+
+@main.command()
+@click.option("--relays", type=SIZE, default=WARM.relays, show_default=True, help="side by side")
+@click.option("--rounds", type=SIZE, default=WARM.rounds, show_default=True)
+@click.option("--one-way", type=float, default=WARM.one_way, show_default=True, help="seconds to the endpoint")
+@click.option("--quiet", type=float, default=WARM.quiet, show_default=True, help="seconds nobody speaks")
+@click.option("--keep-alive", type=float, default=WARM.keep_alive, show_default=True, help="of the endpoint, seconds")
+def warm(relays: int, rounds: int, one_way: float, quiet: float, keep_alive: float) -> None:
+    """Whether a turn ever waits for a connection to an endpoint behind TLS."""
+    _run(lambda: run_warm(Warm(relays, rounds, one_way, keep_alive, quiet)))
 
 
 @main.command()

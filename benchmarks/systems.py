@@ -106,7 +106,15 @@ async def ring_all(system: System, count: int, *, agent: str = "bench") -> list[
 
 
 @asynccontextmanager
-async def ours(endpoint: str, core: int | None, folder: Path, *, agents: Path = AGENTS) -> AsyncIterator[System]:
+async def ours(
+    endpoint: str,
+    core: int | None,
+    folder: Path,
+    *,
+    agents: Path = AGENTS,
+    variables: Mapping[str, str] | None = None,
+) -> AsyncIterator[System]:
+    """``variables``: of its environment, beside those all get."""
     port = _free_port()
     env = {
         "PORT": str(port),
@@ -119,6 +127,7 @@ async def ours(endpoint: str, core: int | None, folder: Path, *, agents: Path = 
         "OPENAI_MODEL": "bench",
         "HOST": "127.0.0.1",
         **({"BENCH_PROFILE": os.environ["BENCH_PROFILE"]} if "BENCH_PROFILE" in os.environ else {}),
+        **(variables or {}),
     }
     command = [sys.executable, "-m", "benchmarks.serve"]
     async with (
