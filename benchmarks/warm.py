@@ -98,6 +98,7 @@ class _Caller:
         self._note(FIRST, first)
 
     async def go_on(self) -> None:
+        await self._said(announced=True)
         for _ in range(REPEATS):
             await self._cancel()
             self._note(CANCELLED, await self._said())

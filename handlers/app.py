@@ -111,6 +111,7 @@ async def build_app(
         jobs,
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
+        foreseen=warmth.expect,
     )
     voice = VoiceWebhooks(
         gate,

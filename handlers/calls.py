@@ -39,7 +39,7 @@ CHANNEL = "voice"
 
 class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
-    name."""
+    name. ``foreseen``: called when a caller is heard whose turn is to come."""
 
     def __init__(
         self,
@@ -54,6 +54,8 @@ class Calls:
         jobs: Jobs,
         telemetry: Telemetry,
         limits: CallLimits,
+        *,
+        foreseen: Callable[[], object] = lambda: None,
     ) -> None:
         self._agents = agents
         self._default = agents[default_agent]
@@ -66,6 +68,7 @@ class Calls:
         self._jobs = jobs
         self._telemetry = telemetry
         self._limits = limits
+        self._foreseen = foreseen
 
     async def serve(
         self,
@@ -110,6 +113,7 @@ class Calls:
                     instructions=lambda: self._instructions(agent, context.person),
                     admitted=admitted,
                     context=context,
+                    foreseen=self._foreseen,
                     reconnects=agent.relay.get("applicationReconnect") == "true",
                 ),
                 resumed=attempt > 0,

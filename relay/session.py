@@ -49,8 +49,20 @@ from relay.events import (
     ToolFinished,
     TurnEnded,
 )
+from relay.frames import (
+    ClientSpeaking,
+    Dtmf,
+    Incoming,
+    Interrupt,
+    PeerError,
+    Prompt,
+    Setup,
+    Text,
+    Unknown,
+    encode,
+    parse_incoming,
+)
 from relay.frames import End as EndFrame
-from relay.frames import Incoming, Interrupt, PeerError, Prompt, Setup, Text, Unknown, encode, parse_incoming
 from relay.items import Item, ToolItem
 from relay.models.base import LanguageModel, ModelRequest
 from relay.replay import WINDOW, Gate, digest
@@ -90,6 +102,7 @@ class SessionParts:
     """What a session works with. ``request``: what is the same in every request of the call; its instructions are those
     for a stranger. ``instructions`` makes the person's, which take their place when they are there: it is awaited once
     a call, in the background, and must end by its own deadline.
+    ``foreseen`` is called whenever the caller is heard before a turn of theirs begins; it returns at once.
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
     may open another for the same session and tell it again what it had told."""
 
@@ -102,6 +115,7 @@ class SessionParts:
     instructions: Callable[[], Awaitable[str]]
     admitted: Callable[[], Awaitable[bool]]
     context: ToolContext
+    foreseen: Callable[[], object] = lambda: None
     reconnects: bool = False
 
 
@@ -226,6 +240,8 @@ class CallSession:
                 self._parts.writer.note(session=self._setup.session_id, told=gate.told.text)
 
     def _frame(self, frame: Incoming, read: float) -> None:
+        if isinstance(frame, ClientSpeaking | Interrupt | Dtmf) or (isinstance(frame, Prompt) and not frame.last):
+            self._parts.foreseen()
         match frame:
             case Setup():
                 self._reject("repeated_setup")
