@@ -67,7 +67,8 @@ class Warmth:
             await asyncio.wait(self._tasks)
 
     async def _ask(self, after: float) -> None:
-        await asyncio.sleep(after)
+        if after:
+            await asyncio.sleep(after)
         try:
             async with asyncio.timeout(DEADLINE):
                 problem = await self._model.warm()

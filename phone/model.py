@@ -116,6 +116,7 @@ class ModelServer:
         self._scripted: deque[Reply] = deque()
         self._reasoned: dict[str, str] = {}
         self._serving: set[asyncio.Task[Any]] = set()
+        self._busy: set[object] = set()
         self._arrived = asyncio.Condition()
         self._closing = False
         self._protocols: _Connections | None = None
@@ -135,6 +136,11 @@ class ModelServer:
         return self._protocols.accepted if self._protocols is not None else 0
 
     @property
+    def open(self) -> int:
+        """How many connections are open now."""
+        return len(self._protocols.numbers) if self._protocols is not None else 0
+
+    @property
     def asked(self) -> list[Recorded]:
         """The remembered requests for an answer, in order, refused ones too; without the looks at ``/models``."""
         return [request for request in self.requests if request.path in _APIS]
@@ -148,6 +154,13 @@ class ModelServer:
         async with asyncio.timeout(within), self._arrived:
             await self._arrived.wait_for(lambda: len(self.asked) >= count)
             return self.asked[count - 1]
+
+    def close_idle(self) -> None:
+        """Closes the connections on which nothing is asked, as servers do after a while."""
+        if self._protocols is not None:
+            for handler in self._protocols.connections:
+                if handler not in self._busy:
+                    handler.force_close()
 
     async def start(self) -> None:
         loop = asyncio.get_running_loop()
@@ -202,6 +215,7 @@ class ModelServer:
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
+        self._busy.add(request.protocol)
         self.requests.append(record)
         try:
             async with self._arrived:
@@ -222,6 +236,7 @@ class ModelServer:
         finally:
             self.active -= 1
             self._serving.discard(task)
+            self._busy.discard(request.protocol)
             record.ended_at = self._clock()
             record.ended.set()
 

@@ -9,7 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from handlers import warmth
-from handlers.warmth import BAD_FOR, GOOD_FOR, Warmth
+from handlers.warmth import BAD_FOR, EVERY, GOOD_FOR, Warmth
 from relay.models.base import ModelRequest, ModelStream
 
 
@@ -100,3 +100,41 @@ async def test_a_silent_endpoint_has_a_deadline(monkeypatch: pytest.MonkeyPatch)
         await each.ask()
     assert not each.answers()
     assert [record["event"] for record in records] == ["the model is not ready"]
+
+
+async def test_a_caller_who_is_heard_has_the_endpoint_asked_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many callers are heard, the endpoint is asked at once and then no more often than it may be."""
+    monkeypatch.setattr(warmth, "GIVE_WAY", 0.0)
+    endpoint, clock = Endpoint(), Clock()
+    each = Warmth(endpoint, clock=clock)
+    for clock.now, asked in ((0.0, 1), (EVERY - 0.1, 1), (EVERY, 2), (EVERY + 0.1, 2)):
+        for _ in range(5):
+            each.expect()
+        await settled(each)
+        assert endpoint.asked == asked
+
+
+async def test_a_request_that_leaves_in_the_same_moment_goes_first() -> None:
+    """The endpoint is asked a moment later: until then an open connection is free for a turn."""
+    endpoint = Endpoint()
+    each = Warmth(endpoint, clock=Clock())
+    each.expect()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert endpoint.asked == 0
+    await settled(each)
+    assert endpoint.asked == 1
+
+
+async def test_a_silent_endpoint_is_not_asked_again_while_it_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Callers who go on speaking do not heap up requests it does not answer."""
+    monkeypatch.setattr(warmth, "GIVE_WAY", 0.0)
+    endpoint, clock = Endpoint(), Clock()
+    endpoint.free.clear()
+    each = Warmth(endpoint, clock=clock)
+    for clock.now in (0.0, EVERY, 2 * EVERY):
+        each.expect()
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert endpoint.asked == 1
+    await each.close()

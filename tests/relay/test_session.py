@@ -14,7 +14,20 @@ from structlog.testing import capture_logs
 
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
-from relay.frames import Incoming, Outgoing, Prompt, Setup, Text, dump, parse_outgoing
+from relay.frames import (
+    AgentSpeaking,
+    ClientSpeaking,
+    Dtmf,
+    Incoming,
+    Interrupt,
+    Outgoing,
+    Prompt,
+    Setup,
+    Text,
+    TokensPlayed,
+    dump,
+    parse_outgoing,
+)
 from relay.items import UserItem
 from relay.jobs import Jobs
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
@@ -43,6 +56,9 @@ class Line:
 
     def say(self, frame: Incoming) -> None:
         self._frames.put_nowait(dump(frame))
+
+    def hang_up(self) -> None:
+        self._frames.put_nowait(None)
 
     def send(self, data: bytes) -> None:
         self.sent.append(parse_outgoing(data))
@@ -200,6 +216,31 @@ async def test_a_session_that_is_not_admitted_leaves_no_trace(parts: SessionPart
     assert await redis.hget(f"conversation:{{{CALL}}}:state", "epoch") == b"5"
     assert await redis.zcard(f"conversation:{{{CALL}}}:items") == 1
     await theirs.close(1)
+
+
+@pytest.mark.parametrize(
+    ("frame", "foreseen"),
+    [
+        (ClientSpeaking(True), 1),
+        (ClientSpeaking(False), 1),
+        (Prompt("Do you", last=False), 1),
+        (Interrupt("Hello", 200), 1),
+        (Dtmf("5"), 1),
+        (Prompt("Do you have a room?"), 0),  # its request is leaving: nothing is to stand in its way
+        (AgentSpeaking(False), 0),
+        (TokensPlayed("Hello"), 0),
+    ],
+)
+async def test_a_caller_who_is_heard_foretells_a_turn(frame: Incoming, foreseen: int, parts: SessionParts) -> None:
+    """Speech, a partial prompt, an interrupt and a key do; what the agent's own voice reports does not."""
+    line, told = Line(), list[str]()
+    rules = CallRules(
+        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, interdigit=60
+    )
+    line.say(frame)
+    line.hang_up()
+    await session(line, replace(parts, foreseen=lambda: told.append("heard")), rules).run()
+    assert len(told) == foreseen
 
 
 async def test_no_more_than_so_many_frames_in_any_second() -> None:
