@@ -28,15 +28,16 @@ async def distance(port: int, one_way: float) -> AsyncIterator[int]:
 
 
 class _End(asyncio.Protocol):
-    """One end; what it receives it hands to ``other`` in time and in order."""
+    """One end; what it receives it hands to the other in time and in order."""
 
     def __init__(self, one_way: float, ends: set[_End]) -> None:
-        self.other: _End | None = None
         self.earliest = 0.0
+        self._other: _End | None = None
         self._one_way = one_way
         self._ends = ends
         self._transport: asyncio.Transport | None = None
         self._under_way: deque[bytes | None] = deque()  # None: the end of the connection
+        self._arrived = 0  # of these; more than none only while there is no other end yet
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -48,6 +49,11 @@ class _End(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._ends.discard(self)
         self._pass(None)
+
+    def join(self, other: _End) -> None:
+        """What this end receives goes to the other one, also what has arrived already."""
+        self._other = other
+        self._deliver()
 
     def write(self, data: bytes | None) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -67,9 +73,13 @@ class _End(asyncio.Protocol):
         loop.call_at(max(loop.time() + self._one_way, self.earliest), self._arrive)
 
     def _arrive(self) -> None:
-        data = self._under_way.popleft()
-        if self.other is not None:
-            self.other.write(data)
+        self._arrived += 1
+        self._deliver()
+
+    def _deliver(self) -> None:
+        while self._arrived and self._other is not None:
+            self._arrived -= 1
+            self._other.write(self._under_way.popleft())
 
 
 class _Near(_End):
@@ -94,4 +104,5 @@ class _Near(_End):
         except OSError:
             self.abort()
             return
-        self.other, far.other = far, self
+        self.join(far)
+        far.join(self)

@@ -126,7 +126,8 @@ class Behaviour:
 
     def play(self, script: Script) -> None:
         """From now on."""
-        self._load = Load(tokens=script.tokens, slow_for=script.slow_for, stall_for=FOR_EVER, **script.faults)
+        waits = {"slow_for": script.slow_for, "stall_for": FOR_EVER}
+        self._load = Load(tokens=script.tokens).changed({**script.faults, **waits})
         self._rng = random.Random(script.seed)
         self.script = script
 

@@ -14,6 +14,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -30,6 +31,7 @@ from relay.frames import ClientSpeaking
 PICKED_UP = 0.5  # seconds from the beginning of a call to the caller's first sound
 SPEECH = 0.6  # seconds the caller speaks
 RECOGNISED = 0.3  # seconds from there to the final prompt
+BREATH = 1.0  # seconds from one situation to the next, where nothing else is said
 PING_EVERY = 0.02
 ANSWER_SECONDS = 20.0
 STAGGER = 0.15  # seconds between the relays, so that they do not speak at once
@@ -102,11 +104,11 @@ class _Caller:
         for _ in range(REPEATS):
             await self._cancel()
             self._note(CANCELLED, await self._said())
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(BREATH)
             for _ in range(3):
                 await self._cancel()
             self._note(QUICK, await self._said())
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(BREATH)
         await asyncio.sleep(self._plan.quiet)
         self._note(QUIET, await self._said(announced=True))
         await asyncio.sleep(self._plan.quiet)
@@ -168,9 +170,13 @@ class _Caller:
         self._taken.by.setdefault(situation, []).append((marker, seconds - self._tenth))
 
     async def _ping(self) -> None:
-        while True:
-            at = self._call.clock()
-            self._call.after_all_before(lambda at=at: self._taken.pings.append(self._call.clock() - at))
+        call = self._call
+
+        def pong(sent: float) -> None:
+            self._taken.pings.append(call.clock() - sent)
+
+        while not call.lost:
+            call.after_all_before(partial(pong, call.clock()))
             await asyncio.sleep(PING_EVERY)
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 from click.testing import CliRunner
@@ -12,13 +16,20 @@ from click.testing import CliRunner
 from benchmarks import figures, latency
 from benchmarks.__main__ import main
 from benchmarks.comparison import Load
-from benchmarks.endpoint import Script, marker_of, word
+from benchmarks.distance import distance
+from benchmarks.endpoint import Script, asked, word
+from benchmarks.faults import Heard, faults
+from benchmarks.faults import Plan as Faults
 from benchmarks.idle import idle
 from benchmarks.interrupts import Plan, Tally, _Caller, interrupts
 from benchmarks.processes import BenchError, Cores, Endpoint, child
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation
 from benchmarks.systems import SYSTEMS, request_parts, ring
+from benchmarks.warm import FIRST, QUIET, TENTH, UNTOLD, warm
+from benchmarks.warm import Plan as Warm
+from phone.endpoint.dialog import Entry
+from phone.load import Answer
 from relay.frames import Text
 
 UNPINNED = Cores(None, None, "a test pins nothing")
@@ -31,6 +42,9 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Cores, "choose", lambda: UNPINNED)
     monkeypatch.setattr(latency, "PAUSE", (0.0, 0.01))
     monkeypatch.setattr("benchmarks.idle.QUIET_SECONDS", 0.05)
+    monkeypatch.setattr("benchmarks.faults.PAUSE", (0.0, 0.01))
+    for name in ("PICKED_UP", "SPEECH", "RECOGNISED", "BREATH"):
+        monkeypatch.setattr(f"benchmarks.warm.{name}", 0.02)
 
 
 @pytest.fixture
@@ -74,6 +88,63 @@ async def test_a_ghost_is_heard() -> None:
     assert not tally.ghosts
     caller._hear(Text(f" {word(6, 1)} {word(5, 9)}"), 0.0)
     assert len(tally.ghosts) == 1
+
+
+async def test_faults_are_met(tmp_path: Path) -> None:
+    """Many replies break off or fail; the caller hears every word once, and the further requests are counted."""
+    script = Script("0.002", "0.001", tokens=12, numbered=True, faults={"cut": 0.4, "errors": 0.2})
+    await faults(Faults(turns=12, calls=3, varying="0.002", script=script))
+    saved = orjson.loads((tmp_path / "results" / "faults.json").read_bytes())
+    for run in (saved["with_faults"], saved["without_faults"]):
+        assert run["turns"] == 12 == run["whole"] + run["sorry"]
+        assert (run["twice"], run["left_out"], run["strange"], run["half"], run["silent"], run["lost"]) == (0,) * 6
+    assert saved["with_faults"]["requests"] > 12
+    assert saved["with_faults"]["faults"].keys() <= {"cut", "500"}
+    assert saved["without_faults"]["whole"] == saved["without_faults"]["requests"] == 12
+    assert saved["further_a_turn_without_faults"] == 0
+
+
+SORRY = "I am sorry."
+
+
+@pytest.mark.parametrize(
+    ("text", "open_", "found"),
+    [
+        ("t7w0 t7w1 t7w2", False, {"whole": 1}),
+        ("t7w0 t7w1 t7w1 t7w2", False, {"twice": 1}),
+        ("t7w0 t7w1 t7w0 t7w1 t7w2", False, {"twice": 2}),
+        ("t7w0 t7w2", False, {"left_out": 1}),
+        ("t7w0 t7w1", False, {"half": 1}),
+        ("t7w0 t7w1" + SORRY, False, {"sorry": 1}),
+        (SORRY, False, {"sorry": 1}),
+        ("t7w0 t6w1 t7w1 t7w2", False, {"whole": 1, "strange": 1}),
+        ("t7w0 t7w2 t7w1", False, {}),  # none of these, but not whole either, and listed as wrong
+        ("t7w0 t7w1 t7w2", True, {"whole": 1, "silent": 1}),
+        ("", False, {"silent": 1}),
+    ],
+)
+async def test_what_was_heard_is_compared_word_by_word(text: str, open_: bool, found: dict[str, int]) -> None:
+    """Words said twice, left out, of another turn, half a reply, an apology and silence are told apart."""
+    answer, heard = Answer(0.0), Heard()
+    answer.text, answer.frames, answer.open = text, len(text), open_
+    heard.take(7, answer, SORRY, 3)
+    counts = ("whole", "sorry", "half", "silent", "twice", "left_out", "strange")
+    assert {name: getattr(heard, name) for name in counts if getattr(heard, name)} == found
+    assert bool(heard.wrong) == (found not in ({"whole": 1}, {"sorry": 1}))
+
+
+async def test_warm_sees_who_waited_for_a_connection(tmp_path: Path) -> None:
+    """Over TLS and a distance every situation is measured; a turn after the endpoint closed all had to open one."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl makes the certificate")
+    script = Script("0.001", "0.001", tokens=3)
+    await warm(Warm(relays=1, rounds=1, one_way=0.002, keep_alive=0.3, quiet=0.6, script=script))
+    saved = orjson.loads((tmp_path / "results" / "warm.json").read_bytes())
+    found = saved["to_the_tenth"]
+    assert len(found) == 7
+    assert (found[FIRST]["turns"], found[QUIET]["turns"]) == (1, 1)
+    assert (found[TENTH]["waited"], found[UNTOLD]["waited"]) == (0, 1)
+    assert found[UNTOLD]["p50_ms"] > 0
 
 
 async def test_idle_calls_stay(tmp_path: Path) -> None:
@@ -137,14 +208,68 @@ def test_peers_and_floors_tools_are_ours() -> None:
 
 
 def test_the_last_number_is_the_marker() -> None:
-    """Two prompts in one are known by the later."""
-    assert marker_of("number 12 and number 345, please") == 345
-    assert marker_of("no number") == 0
+    """Two prompts in one are known by the later; what the agent said of it is counted where it comes behind."""
+    both = Entry("user", "number 12 and number 345, please")
+    assert asked([Entry("user", "no number")]) == (0, 0)
+    assert asked([Entry("user", "1"), Entry("assistant", word(1, 0)), both]) == (345, 0)
+    spoken = Entry("assistant", f"{word(345, 0)} {word(345, 1)}")
+    assert asked([both, spoken]) == (345, 2)
+    assert asked([both, spoken, Entry("note", "Go on."), Entry("user", "Go on!")]) == (345, 2)
 
 
-@pytest.mark.parametrize("arguments", [[], ["latency"], ["interrupts"], ["speculation"], ["idle"]])
-def test_every_benchmark_has_help(arguments: list[str]) -> None:
+async def test_a_continuation_is_one_of_three(endpoint: Endpoint) -> None:
+    """Told what is spoken, the endpoint begins anew, a few words back, or with the next word, and says which it was."""
+    await endpoint.script(Script(tokens=30, numbered=True))
+    messages = [
+        {"role": "user", "content": "number 5"},
+        {"role": "assistant", "content": " ".join(word(5, n) for n in range(20))},
+        {"role": "system", "content": "Go on."},
+    ]
+    begun: Counter[int] = Counter()
+    async with aiohttp.ClientSession() as http:
+        for _ in range(60):
+            body = {"model": "m", "messages": messages}
+            async with http.post(f"{endpoint.url}/chat/completions", json=body) as response:
+                text = (await response.json())["choices"][0]["message"]["content"]
+            words = text.split()
+            first = int(words[0].partition("w")[2])
+            assert words == [word(5, n) for n in range(first, 30)]
+            begun[first] += 1
+    assert begun.keys() == {0, 16, 17, 18, 19, 20}
+    assert min(begun[0], begun[20], begun.total() - begun[0] - begun[20]) > 5
+    assert {record.spoken for record in await endpoint.take()} == {20}
+
+
+async def test_bytes_take_their_time_and_keep_their_order() -> None:
+    """Over the distance they arrive in order and not before their time, the first ones after TCP's round trip; and the
+    end of the connection behind them."""
+    loop, one_way = asyncio.get_running_loop(), 0.02
+
+    async def echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(2):
+            writer.write(await reader.readexactly(200))
+        writer.close()
+
+    async with (
+        await asyncio.start_server(echo, "127.0.0.1", 0) as server,
+        distance(server.sockets[0].getsockname()[1], one_way) as port,
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for earliest in (4 * one_way, 2 * one_way):
+            sent = loop.time()
+            for number in range(50):
+                writer.write(b"%03d," % number)
+                await asyncio.sleep(0)
+            assert await reader.readexactly(200) == b"".join(b"%03d," % number for number in range(50))
+            assert loop.time() - sent >= earliest - 0.002
+        assert await reader.read() == b""
+        writer.close()
+        await writer.wait_closed()
+
+
+@pytest.mark.parametrize("name", ["", "latency", "interrupts", "speculation", "faults", "warm", "idle"])
+def test_every_benchmark_has_help(name: str) -> None:
     """The command says what there is, and nothing is measured by asking."""
-    done = CliRunner().invoke(main, [*arguments, "--help"])
+    done = CliRunner().invoke(main, [*name.split(), "--help"])
     assert done.exit_code == 0
     assert done.output.startswith("Usage:")

@@ -36,6 +36,11 @@ def test_segments_are_read_from_the_relays_own_metrics() -> None:
     assert figures.segment_sums(text)["request"] == (0.75, 2.0)
     assert figures.sample(text, "relay_ghost_frames_total") == 0.0
     assert math.isnan(figures.sample(text, "relay_no_such_metric"))
+    telemetry.hedges.labels("second").inc(2)
+    telemetry.hedges.labels("none").inc()
+    text = telemetry.render().decode()
+    assert figures.samples(text, "relay_hedges_total") == {"second": 2.0, "none": 1.0}
+    assert figures.samples(text, "relay_fallback_total") == {}
 
 
 def test_verdict_names_value_limit_and_whether_it_was_reached() -> None:

@@ -418,6 +418,23 @@ async def test_load_and_its_control() -> None:
             await client.post("/control", cast_to=object, body={"tokns": 2})
 
 
+async def test_idle_connections_are_closed() -> None:
+    """After the keep-alive, or when told to; one on which an answer is streamed stays."""
+    gate = Gate()
+    async with ModelServer(keep_alive=0.05) as server, client_of(server) as client:
+        await heard(client, "responses")
+        assert (server.connections, server.open) == (1, 1)
+        async with asyncio.timeout(5):
+            while server.open:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        server.script(Reply(text=["One", " two"], gate=gate, gate_at=1))
+        stream = await opened(client, "responses")
+        assert await next_words(stream) == "One"
+        server.close_idle()
+        gate.set()
+        assert await next_words(stream) == " two"
+
+
 async def test_control_is_for_loads_only(server: ModelServer, client: AsyncOpenAI) -> None:
     """A server without a load has no control route."""
     with pytest.raises(openai.NotFoundError):
