@@ -40,7 +40,7 @@ def verdict(value: float, limit: float) -> str:
     """``0.41 (<= 0.5 reached)``."""
     if math.isnan(value):
         return "not measured"
-    return f"{value:.2f} ({'<=' if value <= limit else '>'} {limit:g}, {'reached' if value <= limit else 'missed'})"
+    return f"{value:.3g} ({'<=' if value <= limit else '>'} {limit:g}, {'reached' if value <= limit else 'missed'})"
 
 
 def segment_sums(metrics: str) -> dict[str, tuple[float, float]]:
