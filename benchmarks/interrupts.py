@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks import figures
 from benchmarks.endpoint import Answered, Script
-from benchmarks.processes import Cores, Endpoint
+from benchmarks.processes import Cores, Endpoint, waited_seconds
 from benchmarks.systems import SYSTEMS, System, ring
 from benchmarks.terminal import Progress, say, table
 from phone.load import CallLost, LoadCall
@@ -51,6 +51,7 @@ class Plan:
 @dataclass(slots=True)
 class Tally:
     seconds: float = 0.0
+    waited: dict[str, float] = field(default_factory=dict)  # by process: for its core, in seconds
     interrupts: int = 0
     early: int = 0
     ghosts: list[str] = field(default_factory=list)
@@ -161,9 +162,12 @@ async def interrupts(plan: Plan) -> bool:
             SYSTEMS["ours"](endpoint.url, cores.server, Path(folder)) as system,
         ):
             await endpoint.script(plan.script)
+            processes = {"relay": system.child.pid, "caller": "self", "endpoint": endpoint.pid}
+            before = {name: waited_seconds(process) for name, process in processes.items()}
             begun = time.monotonic()
             await _run(system, plan, tally)
             tally.seconds = time.monotonic() - begun
+            tally.waited = {name: waited_seconds(process) - before[name] for name, process in processes.items()}
             await asyncio.sleep(SETTLE_SECONDS)
             records = await endpoint.take()
             metrics = await system.metrics()
@@ -203,6 +207,8 @@ def _report(plan: Plan, tally: Tally, records: Sequence[Answered], metrics: str,
     total, count = (figures.sample(metrics, f"relay_interrupt_seconds_{kind}") for kind in ("sum", "count"))
     own = figures.ratio(total, count) * 1e3
     say(f"in the relay, from the interrupt read to the talk cycle closed (relay_interrupt_seconds): mean {own:.2f} ms")
+    waited = {name: seconds / tally.seconds for name, seconds in tally.waited.items()}
+    say(f"waited for a core: {', '.join(f'{name} {share:.0%}' for name, share in waited.items())}")
     say(f"ghosts heard: {len(tally.ghosts)}, relay_ghost_frames_total: {counted:g}")
     say(f"turns without a word: {tally.silent_turns}, calls lost: {tally.lost}")
     for ghost in tally.ghosts[:5]:
@@ -224,6 +230,7 @@ def _report(plan: Plan, tally: Tally, records: Sequence[Answered], metrics: str,
             "interrupt_to_upstream_closed_ms": {k: v * 1e3 for k, v in figures.percentiles(closes).items()},
             "relay_interrupt_seconds_mean_ms": own,
             "a_second": rate,
+            "waited_for_a_core": waited,
             "calls": plan.calls,
             "cores": cores,
         },

@@ -57,6 +57,14 @@ class Cores:
         return f"{placed}; load average before: {os.getloadavg()[0]:.1f}"
 
 
+def waited_seconds(process: int | str = "self") -> float:
+    """As ``Child.waited_seconds``, of any process; of this one by default."""
+    try:
+        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 def pinned(command: Sequence[str], core: int | None) -> list[str]:
     return list(command) if core is None else ["taskset", "-c", str(core), *command]
 
@@ -95,10 +103,7 @@ class Child:
 
     def waited_seconds(self) -> float:
         """Time its main thread could have run but had no core, because others used it; 0 where nobody tells."""
-        try:
-            return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[1]) / 1e9
-        except (OSError, IndexError):
-            return 0.0
+        return waited_seconds(self.pid)
 
     def memory_bytes(self) -> int:
         """Resident memory."""
@@ -148,6 +153,7 @@ class Endpoint:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
+        self.pid = process.pid
         self.url = ""
 
     @classmethod
