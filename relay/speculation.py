@@ -40,7 +40,7 @@ _CLOSING = "\"'”’»›」』)]） \t"
 _WANT_MORE = {
     "en": """and or but because if so than as when while the a an my your his her our their this these those some any to
         of for with without from at in on by about into like is are was were be am can could would should will shall
-        may might must do does did has have had i we they he she who which whose not very""",
+        may might must do does did has have had i you we they he she who which whose not very""",
     "es": """y e o u pero porque que si como cuando mientras el la los las un una unos unas mi tu su nuestro nuestra
         este esta estos estas a al de del en con sin por para sobre es son está están era soy estoy hay he ha puedo
         puede podría quiero quiere debo debe yo nosotros ellos ellas él ella quien cual muy no""",
