@@ -6,7 +6,9 @@
     config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
 
 A line under ``[says]`` is text in the agent's own language, or a table of texts by language: ``apology = {en = "...",
-fr = "..."}``. Whether the tools exist is not known here; whoever puts the parts together checks ``tool_names``.
+fr = "..."}``. Beside the lines stand ``fillers``, a list of phrases for the time a tool takes (or a table of lists;
+empty for none), and ``hold_sound``. Whether the tools exist is not known here; whoever puts the parts together passes
+in what checks them.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from relay.errors import ConfigError
 
 ENGINES = ("openai",)
 REASONING = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+FILLER_WORDS = 6
 WHOLE = ("tool_rounds", "history_tokens", "reply_max_chars", "silence_prompts", "speculation_limit")
 OR_NONE = ("side_effect_wait", "silence_prompts", "speculation_limit")
 LIMITS = (
@@ -130,8 +133,6 @@ class _AgentFile:
             self._wrong(f"engine must be one of {', '.join(ENGINES)}.", "engine")
         if texts["reasoning"] not in ("", *REASONING):
             self._wrong(f"reasoning must be one of {', '.join(REASONING)}.", "reasoning")
-        if texts["hold_sound"] and not _is_sound(texts["hold_sound"]):
-            self._wrong("hold_sound must be the address of a sound, https://...", "hold_sound")
         language = relay.get("ttsLanguage") or relay.get("language") or "en-US"
         return AgentDefinition(
             name=name,
@@ -145,7 +146,7 @@ class _AgentFile:
             engine=engine,
             reasoning=texts["reasoning"],
             speculation=self._speculation(),
-            hold_sound=texts["hold_sound"],
+            hold_sound=self._hold_sound(texts["hold_sound"]),
             relay=relay,
             second=self._second(attributes),
             languages=self._languages(),
@@ -267,7 +268,7 @@ class _AgentFile:
     def _says(self, language: str) -> Says:
         own: dict[str, dict[str, str]] = {}
         table = self._table("says")
-        self._only(table, BUILT_IN, "there is no line", "says")
+        self._only(table, (*BUILT_IN, "fillers", "hold_sound"), "there is no line", "says")
         for name in [each for each in table if each in BUILT_IN]:
             texts = table[name] if isinstance(table[name], dict) else {language: table[name]}
             if name == "apology" and any(text == "" for text in texts.values()):
@@ -276,7 +277,33 @@ class _AgentFile:
                 own[name] = {tag.casefold(): text for tag, text in texts.items()}
             else:
                 self._wrong(f'{name} must be text, or texts by language: {{en = "..."}}.', "says", name)
-        return Says(language, own)
+        return Says(language, own, self._fillers(table.get("fillers"), language))
+
+    def _fillers(self, value: object, language: str) -> dict[str, tuple[str, ...]] | None:
+        if value is None:
+            return None
+        fillers: dict[str, tuple[str, ...]] = {}
+        for tag, phrases in (value if isinstance(value, dict) else {language: value}).items():
+            place = ("says", "fillers", tag)
+            if not isinstance(phrases, list) or not all(isinstance(each, str) and each.strip() for each in phrases):
+                self._wrong('fillers must be a list of phrases, or such lists by language: {en = ["..."]}.', *place)
+                continue
+            for long in [each for each in phrases if len(each.split()) > FILLER_WORDS]:
+                self._wrong(f"the filler {long!r} has more than {FILLER_WORDS} words.", *place, near=long)
+            fillers[tag.casefold()] = tuple(each.strip() for each in phrases)
+        return fillers
+
+    def _hold_sound(self, sound: str) -> str:
+        place: tuple[str, ...] = ("hold_sound",)
+        says = self.data.get("says")
+        if isinstance(says, dict) and "hold_sound" in says:
+            place = ("says", "hold_sound")
+            if sound:
+                self._wrong("hold_sound is given twice, here and at the top.", *place)
+            sound = self._string(says, "hold_sound", "says")
+        if sound and not _is_sound(sound):
+            self._wrong("hold_sound must be the address of a sound, https://...", *place)
+        return sound
 
     # -- what all parts use
 
@@ -302,8 +329,12 @@ class _AgentFile:
                 hint = f"; did you mean {names[near[0]]!r}?" if near else "."
                 self._wrong(f"{complaint} {key!r}{hint}", *place, key)
 
-    def _wrong(self, sentence: str, *place: str | int) -> None:
-        self.problems.append(f"{self.path}:{_line(self.text, place)}: {sentence}")
+    def _wrong(self, sentence: str, *place: str | int, near: str = "") -> None:
+        """``near``: the first line with these words, from that of the place on."""
+        line = _line(self.text, place)
+        rest = enumerate(self.text.splitlines()[line - 1 :], line)
+        line = next((number for number, text in rest if near in text), line)
+        self.problems.append(f"{self.path}:{line}: {sentence}")
 
 
 def _line(text: str, place: tuple[str | int, ...]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 BUILT_IN: Mapping[str, Mapping[str, str]] = {
     # A turn failed; the caller is expected to go on.
@@ -48,6 +49,13 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
 """The lines every agent has, by name and primary language tag."""
 
 
+FILLERS: Mapping[str, tuple[str, ...]] = {
+    "en": ("One moment.", "Let me see.", "Let me check.", "Just a second."),
+    "es": ("Un momento.", "Déjeme ver.", "Lo compruebo.", "Un segundo."),
+}
+"""What is said while a tool takes its time, by primary language tag: each about a second of speech."""
+
+
 def primary(lang: str) -> str:
     """``es-US`` -> ``es``."""
     return lang.replace("_", "-").partition("-")[0].casefold()
@@ -55,10 +63,12 @@ def primary(lang: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Says:
-    """``own``: an agent's lines by name and language tag (lower case); ``language``: the agent's."""
+    """``own``: an agent's lines by name and language tag (lower case); ``language``: the agent's. ``phrases``: its own
+    fillers by language tag, none at all where all are empty; None for those built in."""
 
     language: str = "en-US"
     own: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    phrases: Mapping[str, tuple[str, ...]] | None = None
 
     def line(self, name: str, lang: str = "") -> str:
         """The line in that language, else in the agent's, else in English; "" if the agent wants nothing said.
@@ -68,11 +78,25 @@ class Says:
         """
         own, built_in = self.own.get(name, {}), BUILT_IN[name]
         for tag in (lang, self.language, "en"):
-            if tag.casefold() in own:
-                return own[tag.casefold()]
-            for known, text in own.items():
-                if primary(known) == primary(tag):
-                    return text
+            if (text := _in_language(own, tag)) is not None:
+                return text
             if primary(tag) in built_in:
                 return built_in[primary(tag)]
         raise AssertionError("every line exists in English")
+
+    def fillers(self, lang: str = "") -> tuple[str, ...]:
+        """Phrases for the time a tool takes, in that language and in no other: a filler may be left out."""
+        if self.phrases is not None and not any(self.phrases.values()):
+            return ()
+        own = _in_language(self.phrases or {}, lang or self.language)
+        return FILLERS.get(primary(lang or self.language), ()) if own is None else own
+
+
+T = TypeVar("T")
+
+
+def _in_language(texts: Mapping[str, T], tag: str) -> T | None:
+    """What is given for this tag, or for another of the same language."""
+    if tag.casefold() in texts:
+        return texts[tag.casefold()]
+    return next((text for known, text in texts.items() if primary(known) == primary(tag)), None)

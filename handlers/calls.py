@@ -139,6 +139,8 @@ class Calls:
             interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
             preemptible=agent.relay.get("preemptible") == "true",
             speculation=bool(agent.speculation),
+            fillers=agent.says.fillers,
+            hold_sound=agent.hold_sound,
             **(asdict(self._limits) | own),
         )
 

@@ -29,6 +29,7 @@ from relay.events import (
     StartTimer,
     TimerFired,
     ToolFinished,
+    ToolProgress,
     TurnFailed,
 )
 from relay.frames import (
@@ -43,7 +44,7 @@ from relay.frames import (
     Unknown,
 )
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
-from relay.keypad import Key, Keypad
+from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Phase, Turn
@@ -140,6 +141,8 @@ class Call:
                     self._turns.fail()
             case ToolFinished():
                 self._turns.tool_finished(event)
+            case ToolProgress():
+                self._turns.tool_progress(event)
             case LateResult():
                 self._late(event.item)
             case Prepared():
@@ -165,6 +168,8 @@ class Call:
                 self._turns.effects_waited()
             case "reader":
                 self._turns.reader_ran()
+            case "filler":
+                self._turns.fill()
             case "quiet":
                 self._turns.start_tools()
             case "interdigit" if self._keypad.digits:
@@ -206,7 +211,8 @@ class Call:
         if event.resumed:
             self.speaking.not_greeted()
         if event.resumed and self.turn is None and self.phase is Phase.TALKING:
-            if event.items and not isinstance(event.items[-1], AssistantItem):
+            last = next((i for i in reversed(event.items) if not (isinstance(i, AssistantItem) and i.aside)), None)
+            if last is not None and not isinstance(last, AssistantItem):
                 self._turns.begin()
             else:
                 self.speaking.line("cut_off")
@@ -326,7 +332,7 @@ class Call:
         if collected:
             self._out.add(CancelTimer("interdigit"))
             self._note_digits()
-        self.record.add(NoteItem(f"The caller pressed {digit}."))
+        self.record.add(NoteItem(f"{PRESSED}{digit}."))
         line = self.speaking.words(key.say, "keypad")
         if key.tool:
             self._turns.key(ToolCall(f"key_{self.record.next}", key.tool, key.arguments), line)
@@ -343,4 +349,4 @@ class Call:
         self._turns.begin()
 
     def _note_digits(self) -> None:
-        self.record.add(NoteItem(f"The caller pressed {self._keypad.take(self._out.now)} on the keypad."))
+        self.record.add(NoteItem(f"{PRESSED}{self._keypad.take(self._out.now)} on the keypad."))

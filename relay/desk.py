@@ -82,7 +82,7 @@ class Desk:
         """Whether an equal call, begun in this turn or in one that was disturbed, answers this one, now or later.
 
         One that failed without effect answers nothing: trying again is what is wanted then."""
-        twin = self._begun.get(self._name(work)) if work.policy.side_effect else None
+        twin = self._begun.get(self.wish(work)) if work.policy.side_effect else None
         if twin is None or not (twin.disturbed or twin.turn == work.turn):
             return False
         if twin.outcome is None:
@@ -152,8 +152,13 @@ class Desk:
         self._begun = {name: w for name, w in self._begun.items() if w.state != "finished"}
         self.work = {key: w for key, w in self.work.items() if w.state != "finished"}
 
-    def unfinished(self, turn: int) -> bool:
-        return any(w.turn == turn and w.state != "finished" for w in self.work.values())
+    def unfinished(self, turn: int) -> list[Work]:
+        return [w for w in self.work.values() if w.turn == turn and w.state != "finished"]
+
+    def reporting(self, key: int) -> set[int]:
+        """The turns that wait for this running work."""
+        work = self.work.get(key)
+        return {w.turn for w in (work, *work.followers)} if work is not None and work.state == "running" else set()
 
     def running_effects(self) -> bool:
         """Whether anything begun with a side effect is still running."""
@@ -162,10 +167,11 @@ class Desk:
     def _start(self, work: Work) -> Work:
         work.state = "running"
         if work.policy.side_effect:
-            self._begun[self._name(work)] = work
+            self._begun[self.wish(work)] = work
         return work
 
-    def _name(self, work: Work) -> tuple[str, str]:
+    def wish(self, work: Work) -> tuple[str, str]:
+        """What is asked for: equal for two calls that ask the same."""
         return work.call.name, self._canonical(work.call.name, work.call.arguments)
 
     def _finish(self, work: Work, outcome: ToolOutcome) -> None:

@@ -59,6 +59,14 @@ class ToolFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolProgress:
+    """The tool started by ``StartTool`` with this key tells the caller how far it is."""
+
+    key: int
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class LateResult:
     """A side effect begun by an earlier session of this conversation is over: this is its item now."""
 
@@ -75,22 +83,44 @@ class SocketClosed:
     """The socket is gone, whoever closed it."""
 
 
-Event = Incoming | Prepared | Delta | RoundEnded | TurnFailed | ToolFinished | LateResult | TimerFired | SocketClosed
+Event = (
+    Incoming
+    | Prepared
+    | Delta
+    | RoundEnded
+    | TurnFailed
+    | ToolFinished
+    | ToolProgress
+    | LateResult
+    | TimerFired
+    | SocketClosed
+)
 
 # actions
 
 
 @dataclass(frozen=True, slots=True)
 class Say:
-    """Send words. ``turn``: the turn they belong to, 0 for lines that belong to none."""
+    """Send words. ``turn``: the turn they belong to, 0 for lines that belong to none. ``aside``: they are a talk cycle
+    by themselves, and our next words wait for its end whatever the agent's setting."""
 
     turn: int
     text: str = field(repr=False)
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Close:
     """Close the talk cycle, if one is open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Play the sound at this address. ``preemptible``: our next words cut it."""
+
+    source: str = field(repr=False)
+    preemptible: bool = False
+    interruptible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +213,7 @@ class CloseSocket:
 Action = (
     Say
     | Close
+    | Play
     | StartTurn
     | CancelTurn
     | Speculate

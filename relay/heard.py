@@ -61,7 +61,9 @@ class Utterance:
     ``position``: of its item in the history. ``turn``: the turn it belongs to, 0 for none.
     ``started``: when its first frame was written, in the session's seconds. ``open``: more of it may still be sent.
     ``cut``: an interrupt ended it; nothing beyond ``heard_words`` will be played. ``superseded``: the caller went on
-    before it was complete; what was sent of it is played all the same.
+    before it was complete; what was sent of it is played all the same. ``firm``: our own next words wait for its end
+    instead of cutting it. ``seconds``: of a sound, which has no words: about how long it plays. ``after``: it cannot be
+    heard before this.
     """
 
     position: int
@@ -71,6 +73,9 @@ class Utterance:
     cut: bool = False
     superseded: bool = False
     origin: str = ""
+    firm: bool = False
+    seconds: float = 0.0
+    after: float = 0.0
     heard_words: int = 0
     _parts: list[str] = field(default_factory=list)
     _text: str = ""
@@ -119,6 +124,7 @@ class Ledger:
         self.utterances: list[Utterance] = []
         self.preempted: list[Utterance] = []  # cut by our own output; proof of them may still come
         self.proof = False  # tokensPlayed has been seen in this session
+        self._cut_until = 0.0  # what follows output that was cut by ours is not heard before this
         self._free = 0.0  # when what was taken out will have been spoken by the clock: the next begins after it
 
     def open(self, utterance: Utterance) -> Utterance:
@@ -126,6 +132,7 @@ class Ledger:
         for proof of the new one where the two begin alike."""
         self.utterances = [u for u in self.utterances if not u.cut]
         self.utterances.append(utterance)
+        utterance.after = self._cut_until
         return utterance
 
     def settle_cut(self) -> None:
@@ -133,17 +140,22 @@ class Ledger:
         self.preempted = []
 
     def preempt(self, now: float) -> list[Utterance]:
-        """New output is about to be sent that cuts what is being played; no report will tell. Returns what was cut.
-        The greeting is not ours to cut: what comes waits behind it."""
+        """New output is about to be sent that cuts what is being played; no report will tell. Returns what was cut:
+        nothing that is firm or waits behind something firm."""
         self.settle_cut()
-        first = next(iter(self._times()), None)
-        if first is not None and first[0].origin == "greeting" and not first[0].all_heard and first[2] > now:
-            return []
-        self.stopped(now)
+        yielding: list[Utterance] = []
+        for u, _, end in self.times():
+            over = end <= now or (u.all_heard and not u.seconds)
+            if u.firm and not over:
+                break
+            if not u.firm:
+                yielding.append(u)
+                u.cut = bool(u.seconds) and not over
+        self._stop(yielding, now)
         self.preempted = [u for u in self.utterances if u.cut]
         self.utterances = [u for u in self.utterances if not u.cut]
         if self.preempted:
-            self._free = max(self._free, now + PREEMPT_DELAY)
+            self._cut_until = now + PREEMPT_DELAY
         return self.preempted
 
     # -- reports
@@ -180,7 +192,7 @@ class Ledger:
         elif not query:
             target = track.start_of(self._speaking(track, now))
         else:
-            estimate = self._estimate(track, now)
+            estimate = self._estimate(self.utterances, now)
             nearest = min((e for _, e in matches), key=lambda e: abs(track.offset(e) - estimate), default=None)
             target = track.last_before(estimate) if nearest is None else nearest
         self._move(self.utterances, max(cursor, target))
@@ -193,22 +205,28 @@ class Ledger:
 
     def stopped(self, now: float) -> None:
         """The socket is gone: cuts at the cursor, or by the clock where no proof was seen, what was not complete."""
-        track = _Track(self.utterances)
-        target = track.cursor if self.proof else max(track.cursor, track.last_before(self._estimate(track, now)))
-        self._move(self.utterances, target)
-        for u in self.utterances:
-            u.cut = u.cut or u.open or not u.all_heard
+        self._stop(self.utterances, now)
 
     # -- time
 
     def expected_end(self) -> float:
         """When what was sent will have been spoken at the usual rate, if nothing had been proven; may be past."""
-        return max((end for u, _, end in self._times() if not u.cut), default=0.0)
+        return max((end for u, _, end in self.times() if not u.cut), default=0.0)
+
+    def times(self) -> list[tuple[Utterance, float, float]]:
+        """(utterance, begin, end) of what is played, by the clock: one after the other, none before it was sent."""
+        times = []
+        free = self._free
+        for u in self.utterances:
+            begin = max(free, u.started + SPEECH_DELAY, u.after)
+            free = begin + len(u.text) / CHARACTERS_PER_SECOND + u.seconds
+            times.append((u, begin, free))
+        return times
 
     def settle(self, now: float, grace: float) -> list[Utterance]:
         """Takes out, and returns, what is over where no info frames come: estimated end and ``grace`` passed."""
         over: list[Utterance] = []
-        for u, _, end in self._times():
+        for u, _, end in self.times():
             if not u.open and end + grace <= now:
                 over.append(u)
                 self._free = max(self._free, end)
@@ -224,27 +242,27 @@ class Ledger:
 
     # -- inside
 
-    def _times(self) -> list[tuple[Utterance, float, float]]:
-        """(utterance, begin, end) of its speech by the clock: one after the other, none before it was sent."""
-        times = []
-        free = self._free
-        for u in self.utterances:
-            begin = max(free, u.started + SPEECH_DELAY)
-            free = begin + len(u.text) / CHARACTERS_PER_SECOND
-            times.append((u, begin, free))
-        return times
+    def _stop(self, utterances: list[Utterance], now: float) -> None:
+        track = _Track(utterances)
+        target = track.cursor
+        if not self.proof:
+            target = max(target, track.last_before(self._estimate(utterances, now)))
+        self._move(utterances, target)
+        for u in utterances:
+            u.cut = u.cut or u.open or not u.all_heard
 
     def _speaking(self, track: _Track, now: float) -> int:
         """Index of the utterance being played by the clock."""
-        estimate = self._estimate(track, now)
+        estimate = self._estimate(self.utterances, now)
         for index, end in enumerate(track.utterance_offsets):
             if estimate < end:
                 return index
         return len(self.utterances) - 1
 
-    def _estimate(self, track: _Track, now: float) -> float:
-        """Characters of the whole track spoken by now."""
-        return sum(min(max(0.0, (now - begin) * CHARACTERS_PER_SECOND), len(u.text)) for u, begin, _ in self._times())
+    def _estimate(self, utterances: list[Utterance], now: float) -> float:
+        """Characters of these utterances spoken by now."""
+        spoken = ((u, (now - begin) * CHARACTERS_PER_SECOND) for u, begin, _ in self.times())
+        return sum(min(max(0.0, count), len(u.text)) for u, count in spoken if u in utterances)
 
     def _move(self, utterances: list[Utterance], target: int) -> None:
         before = 0

@@ -17,6 +17,7 @@ VERSION = 1
 
 AssistantStatus = Literal["open", "done", "interrupted", "superseded"]
 ToolStatus = Literal["running", "done", "failed", "interrupted", "unknown"]
+ASIDES = ("filler", "progress")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class AssistantItem:
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
-    "greeting", "keypad", or the name of the line: "apology", "cut_off" ...
+    "greeting", "keypad", "filler", "progress", or the name of the line: "apology", "cut_off" ...
     """
 
     text: str
@@ -44,6 +45,11 @@ class AssistantItem:
     heard: int = 0
     started: int = 0
     origin: str = ""
+
+    @property
+    def aside(self) -> bool:
+        """Said while a tool ran: the transcript has it, a model is not shown it."""
+        return self.origin in ASIDES
 
     def __repr__(self) -> str:
         return f"AssistantItem({len(self.text)} chars, {self.status})"

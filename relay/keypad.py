@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 LATE_POUND = 3.0  # seconds after digits were taken in which a lone # still belongs to them
 MOST_DIGITS = 64
+PRESSED = "The caller pressed "  # how the model is told of keys
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
@@ -43,7 +43,9 @@ class CallLimits:
 class CallRules(CallLimits):
     """What a call needs to know. ``epoch``: when the socket was accepted, milliseconds since 1970.
     ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
-    ``preemptible``: whether its own next words do. ``speculation``: whether partial prompts are asked ahead."""
+    ``preemptible``: whether its own next words do. ``speculation``: whether partial prompts are asked ahead.
+    ``fillers``: phrases for the time a tool takes, in a language; ``hold_sound``: the address of what is played while a
+    long one runs, "" for nothing."""
 
     line: Callable[[str, str], str]
     policy: Callable[[str], ToolPolicy]
@@ -55,6 +57,8 @@ class CallRules(CallLimits):
     interruptible: bool = True
     preemptible: bool = False
     speculation: bool = False
+    fillers: Callable[[str], Sequence[str]] = lambda language: ()
+    hold_sound: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -65,7 +69,9 @@ class Turn:
     user: int | None = None  # position of the user's words
     utterance: Utterance | None = None  # of the round in progress
     said: bool = False  # anything, in any round
+    filled: bool = False  # a filler, or what a tool reported, was said
     last_words: float = 0.0  # when the model last said something
     disturbed: bool = False
     settled: bool = False  # the reader has run since the calls of the round were complete
     effect: Effect | None = None
+    sounds: list[str] = field(default_factory=list)  # to be played before the next words

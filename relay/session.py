@@ -18,7 +18,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import orjson
@@ -37,6 +37,7 @@ from relay.events import (
     End,
     Event,
     LateResult,
+    Play,
     Prepared,
     Put,
     Say,
@@ -47,6 +48,7 @@ from relay.events import (
     StartTurn,
     TimerFired,
     ToolFinished,
+    ToolProgress,
     TurnEnded,
 )
 from relay.frames import (
@@ -63,6 +65,7 @@ from relay.frames import (
     parse_incoming,
 )
 from relay.frames import End as EndFrame
+from relay.frames import Play as PlayFrame
 from relay.items import Item, ToolItem
 from relay.models.base import LanguageModel, ModelRequest
 from relay.replay import WINDOW, Gate, digest
@@ -334,9 +337,13 @@ class CallSession:
     def _perform(self, action: Action) -> None:
         match action:
             case Say():
-                self._say(action.turn, action.text)
+                self._say(action)
             case Close():
                 self._close_cycle()
+            case Play():
+                self._close_cycle()
+                frame = PlayFrame(action.source, 1, action.preemptible, action.interruptible)
+                self._write(encode(frame))
             case Put():
                 self._parts.writer.put(action.position, action.item, urgent=action.urgent)
             case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
@@ -368,13 +375,15 @@ class CallSession:
 
     # -- frames out
 
-    def _say(self, turn: int, text: str) -> None:
-        if not self.call.current(turn):
+    def _say(self, action: Say) -> None:
+        if not self.call.current(action.turn):
             self._telemetry.ghosts.inc()
             return
-        if self._write(encode(Text(text))):
+        if action.aside:
+            self._write(encode(Text(action.text, last=True, preemptible=False)))
+        elif self._write(encode(Text(action.text))):
             self._cycle_open = True
-            if turn:
+            if action.turn:
                 self._rounds.written()
 
     def _close_cycle(self) -> None:
@@ -417,14 +426,20 @@ class CallSession:
     # -- tools
 
     def _start_tool(self, action: StartTool) -> None:
+        key = action.key
+        context = replace(
+            self._parts.context,
+            language=self.call.language,
+            report=lambda text: self._receive(ToolProgress(key, text)),
+        )
         if action.owned:
-            self._parts.effects.start(action.call, action.key, lambda outcome: self._tool_done(action.key, outcome))
+            self._parts.effects.start(action.call, key, context, lambda outcome: self._tool_done(key, outcome))
         elif self._group is not None:
-            self._tools[action.key] = self._spawn(self._run_tool(action), "tool")
+            self._tools[key] = self._spawn(self._run_tool(action, context), "tool")
 
-    async def _run_tool(self, action: StartTool) -> None:
+    async def _run_tool(self, action: StartTool, context: ToolContext) -> None:
         call = action.call
-        outcome = await self._parts.tools.run(call.name, call.arguments, self._parts.context)
+        outcome = await self._parts.tools.run(call.name, call.arguments, context)
         self._tool_done(action.key, outcome)
 
     def _tool_done(self, key: int, outcome: ToolOutcome) -> None:

@@ -41,10 +41,13 @@ class SideEffects:
         self._owed = False  # an end of a turn that the record does not know yet
         self._order = asyncio.Lock()  # the record learns of results, ends of turns and new wishes in their order
 
-    def start(self, call: ToolCall, key: int, done: Callable[[ToolOutcome], None]) -> None:
+    def start(self, call: ToolCall, key: int, context: ToolContext, done: Callable[[ToolOutcome], None]) -> None:
         """Runs the call in the background and hands its outcome to ``done``, also after the session has ended."""
         owner = f"{self._epoch}:{key}"
-        if self._jobs.start(self._carry_out(call, owner, done), f"effect {self._context.conversation}") is None:
+        if (
+            self._jobs.start(self._carry_out(call, owner, context, done), f"effect {self._context.conversation}")
+            is None
+        ):
             # Not at once: whoever asked is still busy with what it decided.
             asyncio.get_running_loop().call_soon(done, REFUSED)
 
@@ -71,7 +74,9 @@ class SideEffects:
             self._owed = self._dirty = True
             log.warning("effects not settled", code=error.code)
 
-    async def _carry_out(self, call: ToolCall, owner: str, done: Callable[[ToolOutcome], None]) -> None:
+    async def _carry_out(
+        self, call: ToolCall, owner: str, context: ToolContext, done: Callable[[ToolOutcome], None]
+    ) -> None:
         canonical = self._tools.canonical(call.name, call.arguments)
         try:
             async with self._order:
@@ -81,7 +86,7 @@ class SideEffects:
                 outcome = await self._known(call, canonical, owner)
             begun = outcome is None
             if outcome is None:
-                outcome = await self._tools.run(call.name, call.arguments, self._context)
+                outcome = await self._tools.run(call.name, call.arguments, context)
             # The caller is told at once; the record follows.
             done(outcome)
             if begun:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from relay.events import Action, Close, Put, Say, StartTimer
+from relay.events import Action, Close, Play, Put, Say, StartTimer
 from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance
-from relay.items import AssistantItem, AssistantStatus, Item
+from relay.items import ASIDES, AssistantItem, AssistantStatus, Item
 from relay.listening import EARLY
 from relay.rules import CallRules
 
 SETTLE_GRACE = 2.0  # seconds after its estimated end at which speech counts as over without proof
 SAVE_EVERY = 0.25  # seconds between two saves of a reply in progress
+SOUND = "sound"  # the origin of what has no words
+SOUND_SECONDS = 5.0  # a sound is taken to be so long
 
 
 @dataclass(slots=True)
@@ -80,11 +82,7 @@ class Speaking:
 
     def begin(self, turn: int, text: str, origin: str = "") -> Utterance:
         """The first words of an utterance. Those of a turn stay open for more; the rest is complete at once."""
-        now = self._outbox.now
-        if self._rules.preemptible:
-            for utterance in self.ledger.preempt(now):
-                self._save(utterance)
-        utterance = self.ledger.open(Utterance(self._record.reserve(), turn, now, origin=origin))
+        utterance = self._open(turn, origin, firm=not self._rules.preemptible or origin in ("greeting", *ASIDES))
         utterance.append(text)
         self._save(utterance)
         return utterance
@@ -100,14 +98,28 @@ class Speaking:
 
     def words(self, text: str, origin: str) -> Utterance | None:
         """Fixed words, in a talk cycle of their own; none if there are none."""
-        for utterance in self.ledger.utterances:
-            self.close(utterance)
+        self._close_all()
         if not text:
             return None
         utterance = self.begin(0, text, origin)
         self._outbox.add(Say(0, text))
         self.close(utterance)
         return utterance
+
+    def aside(self, turn: int, text: str, origin: str) -> None:
+        """Words for the time a tool of this turn takes: a talk cycle of their own, which the reply waits for."""
+        self._close_all()
+        utterance = self.begin(turn, text, origin)
+        self._outbox.add(Say(0, text, aside=True))
+        self._shut(utterance)
+
+    def play(self, turn: int, source: str, *, firm: bool) -> None:
+        """A sound, between talk cycles. ``firm``: the reply waits for its end. Nothing tells how long it is or where it
+        ends; it leaves no trace in the history."""
+        self._close_all()
+        utterance = self._open(turn, SOUND, firm=firm, seconds=SOUND_SECONDS)
+        self._outbox.add(Play(source, not firm, self._rules.interruptible))
+        self._shut(utterance)
 
     def greeting(self, text: str) -> None:
         """Twilio speaks it by itself: no frame of ours, but words the caller may hear and cut."""
@@ -140,6 +152,17 @@ class Speaking:
     def _shut(self, utterance: Utterance) -> None:
         utterance.open = False
         self._outbox.add(StartTimer("settle", max(0.0, self.ledger.expected_end() - self._outbox.now) + SETTLE_GRACE))
+
+    def _open(self, turn: int, origin: str, *, firm: bool, seconds: float = 0.0) -> Utterance:
+        now = self._outbox.now
+        for utterance in self.ledger.preempt(now):
+            self._save(utterance)
+        position = self._record.reserve()
+        return self.ledger.open(Utterance(position, turn, now, origin=origin, firm=firm, seconds=seconds))
+
+    def _close_all(self) -> None:
+        for utterance in self.ledger.utterances:
+            self.close(utterance)
 
     # -- reports
 
@@ -199,13 +222,20 @@ class Speaking:
         self.ledger.utterances.clear()
 
     def end(self) -> float | None:
-        """Estimate of when all that was sent will have been heard, which may be past; None when it has been."""
-        utterances = [u for u in self.ledger.utterances if not u.cut]
-        if all(u.all_heard for u in utterances):
-            return None
-        if self.ledger.proof:
-            return self._outbox.now + sum(len(u.text) - len(u.heard()) for u in utterances) / CHARACTERS_PER_SECOND
-        return self.ledger.expected_end()
+        """Estimate of when all that was sent will have been heard, which may be past; None when it has been. A sound
+        that our next words cut is not waited for."""
+        now, proof = self._outbox.now, self.ledger.proof
+        left = [(u, end) for u, _, end in self.ledger.times() if not u.cut and (u.firm or not u.seconds)]
+        ends = [end for u, end in left if (end > now if u.seconds else not u.all_heard and not proof)]
+        if proof and (rest := [u for u, _ in left if not u.all_heard]):
+            ends.append(now + sum(len(u.text) - len(u.heard()) for u in rest) / CHARACTERS_PER_SECOND)
+        return max(ends, default=None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being said, or played that our next words wait for, as far as is known."""
+        end = self.end()
+        return end is not None and end > self._outbox.now + EARLY
 
     # -- the record
 

@@ -67,7 +67,9 @@ def estimate_tokens(item: Item) -> int:
 
 
 def window(items: Sequence[Item], tokens: int) -> list[Item]:
-    """The last whole turns that fit; the last one in any case. A turn begins with what the person said."""
+    """The last whole turns that fit; the last one in any case. A turn begins with what the person said. What was said
+    while a tool ran is left out."""
+    items = [item for item in items if not (isinstance(item, AssistantItem) and item.aside)]
     start = len(items)
     used = 0
     for index in range(len(items) - 1, -1, -1):
@@ -76,4 +78,4 @@ def window(items: Sequence[Item], tokens: int) -> list[Item]:
             break
         if isinstance(items[index], UserItem) or index == 0:
             start = index
-    return list(items[start:])
+    return items[start:]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from relay.confirm import ASK_FIRST, Confirmations
 from relay.desk import TOO_MANY_ROUNDS, Desk, Work
 from relay.ending import Ending
 from relay.events import (
@@ -22,14 +23,16 @@ from relay.events import (
     StartTool,
     StartTurn,
     ToolFinished,
+    ToolProgress,
     TurnEnded,
 )
+from relay.fillers import Fillers
 from relay.heard import Utterance
-from relay.items import NoteItem, UserItem, replace
+from relay.items import ASIDES, NoteItem, UserItem, replace
 from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
-from relay.speaking import Outbox, Record, Speaking
+from relay.speaking import SOUND, Outbox, Record, Speaking
 
 CUT_NOTE = (
     "Your last words were cut off, and the caller said nothing more. They heard only what stands above. "
@@ -56,6 +59,8 @@ class Turns:
         self._listening = listening
         self._ending = ending
         self._desk = Desk(rules.policy, rules.canonical)
+        self._confirmations = Confirmations(record)
+        self._fillers = Fillers(rules, outbox, speaking, listening)
         self._number = 0
         self._prepared = False
         self._effects_waited = True
@@ -81,7 +86,7 @@ class Turns:
         if turn is None or self._rules.interruptible or turn.part == "waiting":
             self._answer(words)
             return
-        if turn.part == "tools" and turn.said and not self._words:
+        if turn.part == "tools" and (turn.said or turn.filled) and not self._words:
             self._out.add(StartTimer("turn", self._rules.turn_deadline))
         self._words.append(words)
         self.go_on()
@@ -90,7 +95,7 @@ class Turns:
         """A key whose tool runs at once, with the line it said."""
         turn = self._begin(None)
         turn.said, turn.utterance = line is not None, line
-        self._take_calls(turn, (call,))
+        self._take_calls(turn, (call,), agreed=True)
 
     def begin(self) -> None:
         """A turn for what is on record."""
@@ -114,7 +119,9 @@ class Turns:
         elif any(u.turn == turn.number for u in cut):
             turn.disturbed = self.held = True
             self._desk.disturb(turn.number)
-            if turn.part == "generating":
+            # A reply that has not begun is not lost with the filler before it.
+            own = any(u.turn == turn.number and u.origin not in (*ASIDES, SOUND) for u in cut)
+            if turn.part == "generating" and own:
                 self._out.add(CancelTurn(turn.number))
                 self._end("interrupted")
                 self._ask_again = True
@@ -131,6 +138,7 @@ class Turns:
             self._record.add(NoteItem(CUT_NOTE))
             self.begin()
         else:
+            self._fillers.again()
             self.go_on()
 
     def go_on(self) -> None:
@@ -225,6 +233,8 @@ class Turns:
         free = turn.settled and not self.held and not self._listening.left(self._out.now)
         for work in self._desk.startable(turn.number, turn.round, free):
             if work.state == "running":
+                if work.policy.confirm:
+                    self._confirmations.use(self._desk.wish(work), turn.number)
                 self._out.add(StartTool(work.key, work.call, turn.number, work.policy.side_effect))
             else:
                 self._report(work)
@@ -239,7 +249,23 @@ class Turns:
         if not self._ending.done:
             self.go_on()
 
+    def tool_progress(self, event: ToolProgress) -> None:
+        """A running tool tells how far it is."""
+        turn = self.current
+        if turn is not None and turn.part == "tools" and turn.number in self._desk.reporting(event.key):
+            self._filled(turn, self._fillers.report(event.text, self.held))
+
+    def fill(self) -> None:
+        """The tools take long enough for the caller to be told, if nobody speaks."""
+        if self.current is not None:
+            self._filled(self.current, self._fillers.due(self.held))
+
     # -- inside
+
+    def _filled(self, turn: Turn, filled: bool) -> None:
+        turn.filled = turn.filled or filled
+        if filled and not self._words:
+            self._out.add(CancelTimer("turn"))  # as after words: each tool has a deadline of its own
 
     def _answer(self, words: UserItem) -> None:
         """A turn for these words; together with those of the turn before where nothing of that one has happened."""
@@ -275,7 +301,8 @@ class Turns:
         self._untold = False
         self._out.add(StartTurn(turn.number, turn.round, tools=turn.round < self._rules.tool_rounds))
 
-    def _take_calls(self, turn: Turn, calls: Iterable[ToolCall]) -> None:
+    def _take_calls(self, turn: Turn, calls: Iterable[ToolCall], agreed: bool = False) -> None:
+        """``agreed``: the caller wants this, nobody needs to ask."""
         turn.part = "tools"
         turn.settled = False
         if turn.said:
@@ -284,12 +311,22 @@ class Turns:
             work = self._desk.add(self._record.reserve(), call, turn.number, turn.round)
             if turn.round >= self._rules.tool_rounds:
                 self._desk.finish(work.key, TOO_MANY_ROUNDS)
+            elif work.policy.confirm and work.state == "held" and not agreed:
+                self._ask_first(work)
             self._report(work)
         if turn.round >= self._rules.tool_rounds:
             self.fail()
         else:
             self._out.add(StartTimer("reader", 0.0))
+            if unfinished := self._desk.unfinished(turn.number):
+                self._fillers.begin(turn.number, max(work.policy.expected for work in unfinished))
             self.start_tools()
+
+    def _ask_first(self, work: Work) -> None:
+        wish = self._desk.wish(work)
+        if not self._confirmations.given(wish, work.turn):
+            self._confirmations.ask(wish, work.turn, work.key)
+            self._desk.finish(work.key, ASK_FIRST)
 
     def _report(self, work: Work) -> None:
         """Puts work on record as it stands; finished, it may lead to something."""
@@ -299,17 +336,24 @@ class Turns:
         turn = self.current
         if turn is None or work.turn != turn.number:
             self._untold = True
-        elif work.outcome.effects:
+            return
+        if work.outcome.effects:
             turn.effect = work.outcome.effects[-1]
+        if work.outcome.play and work.outcome.play not in turn.sounds:
+            turn.sounds.append(work.outcome.play)
 
     def _next_round(self, turn: Turn) -> None:
         """When every tool of the round is over: what it led to, or the model's next round."""
         if self.held or self._desk.unfinished(turn.number):
             return
+        self._fillers.over()
+        for sound in turn.sounds:
+            self._speaking.play(turn.number, sound, firm=True)
+        turn.sounds.clear()
         if turn.effect is not None:
             self._over(turn)
             return
-        if turn.said and not self._words:
+        if (turn.said or turn.filled) and not self._words:
             self._out.add(StartTimer("turn", self._rules.turn_deadline))
         turn.round += 1
         turn.part = "waiting"
@@ -346,5 +390,6 @@ class Turns:
 
     def _end(self, outcome: str) -> None:
         assert self.current is not None
+        self._fillers.over()
         self._out.add(CancelTimer("turn"), CancelTimer("side_effect"), TurnEnded(self.current.number, outcome))
         self.current = None

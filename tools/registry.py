@@ -10,8 +10,9 @@ the docstring are what the model sees:
             first_name: The first name, as the caller spells it.
         \"\"\"
 
-It returns words for the model (a dict; anything else is wrapped in one) or a ``ToolResult`` with effects besides. It
-raises ``ToolRetry`` when other arguments may work and ``ToolError`` when nothing will.
+It returns words for the model (a dict; anything else is wrapped in one) or a ``ToolResult`` with effects, or a sound
+for the caller, besides. It raises ``ToolRetry`` when other arguments may work and ``ToolError`` when nothing will. One
+that takes long may tell the caller how far it is: ``context.progress("I have found two hotels so far.")``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_type_hints
 
 import orjson
@@ -37,6 +38,12 @@ from relay.toolbox import Effect, ToolContext, ToolOutcome, ToolPolicy
 MAX_OUTPUT = 16 * 1024
 """Bytes of JSON a tool may give a model; every later request of the conversation carries them."""
 
+ASKS_FIRST = (
+    "Call this without asking the caller first: the first call changes nothing and tells you to ask. Call it again "
+    "with the same arguments once the caller has agreed."
+)
+"""What the model is told of a tool that asks before it acts, so that the caller is asked once."""
+
 ToolFunction = Callable[..., Awaitable[Any]]
 Result = Literal["ok", "failed", "retry", "timeout", "invalid", "cancelled"]
 Observe = Callable[[str, Result, float], None]
@@ -44,6 +51,7 @@ Observe = Callable[[str, Result, float], None]
 
 _ARGS = re.compile(r"^(?:Args|Arguments|Parameters):\s*$", re.MULTILINE)
 _SECTION = re.compile(r"^(?:Args|Arguments|Parameters|Returns|Raises|Yields|Examples?|Notes?):\s*$", re.MULTILINE)
+_ADDRESS = re.compile(r"https?://[^\s/]+\S*", re.IGNORECASE)
 _ARG = re.compile(r"\s+(\w+)(?:\s*\([^)]*\))?:\s*(.*)")
 
 _OWN_REASON = "The tool failed for a reason of its own. Do not call it again with the same arguments."
@@ -53,10 +61,12 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class ToolResult:
-    """What a tool gives back: ``output`` for the model, ``effects`` for the conversation to carry out."""
+    """What a tool gives back: ``output`` for the model, ``effects`` for the conversation to carry out. ``play``: the
+    http(s) address of a sound the caller is to hear before the reply, where the channel can play one."""
 
     output: Any
     effects: tuple[Effect, ...] = ()
+    play: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,19 +100,30 @@ class ToolRegistry:
         side_effect: bool = False,
         terminal: bool = False,
         deadline: float | None = None,
+        confirm: bool = False,
+        expected: float = 0.0,
     ) -> None:
-        """Makes a tool of the function. Raises TypeError or ValueError where it cannot be one: a mistake of ours."""
+        """Makes a tool of the function; the rest is ``ToolPolicy``. What is to be confirmed counts as a side effect
+        unless it is terminal. Raises TypeError or ValueError where it cannot be a tool: a mistake of ours."""
         name = name or function.__name__
         if name in self._tools:
             raise ValueError(f"there are two tools named {name}")
         description, notes = _documentation(function)
+        if confirm:
+            description = f"{description} {ASKS_FIRST}"
         arguments = _arguments(function, name, notes)
         schema = _without_titles(arguments.model_json_schema(by_alias=True))
         schema.setdefault("properties", {})
         self._tools[name] = _Tool(
             function,
             ToolSpec(name, description, schema),
-            ToolPolicy(side_effect=side_effect, terminal=terminal, deadline=deadline),
+            ToolPolicy(
+                side_effect=side_effect or (confirm and not terminal),
+                terminal=terminal,
+                deadline=deadline,
+                confirm=confirm,
+                expected=expected,
+            ),
             arguments,
         )
 
@@ -172,7 +193,7 @@ class ToolRegistry:
         try:
             async with asyncio.timeout(deadline) as limit:
                 returned = await tool.function(context, **values)
-            return _outcome(returned), "ok"
+            return _outcome(name, returned), "ok"
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -257,7 +278,7 @@ def _plain(value: object) -> Any:
     return str(value)
 
 
-def _outcome(returned: Any) -> ToolOutcome:
+def _outcome(name: str, returned: Any) -> ToolOutcome:
     result = returned if isinstance(returned, ToolResult) else ToolResult(returned)
     output = result.output
     if isinstance(output, str):
@@ -265,7 +286,11 @@ def _outcome(returned: Any) -> ToolOutcome:
     elif not isinstance(output, dict):
         output = {"result": output}
     text = orjson.dumps(output, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-    return ToolOutcome(_bounded(text).decode(), effects=result.effects)
+    play = result.play
+    if play and not _ADDRESS.fullmatch(play):
+        log.error("sound left out: not an http(s) address", tool=name)  # the result stands: the tool has done its work
+        play = ""
+    return ToolOutcome(_bounded(text).decode(), effects=result.effects, play=play)
 
 
 def _bounded(text: bytes) -> bytes:

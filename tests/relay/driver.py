@@ -24,6 +24,7 @@ from relay.events import (
     DropSpeculation,
     End,
     Event,
+    Play,
     Prepared,
     Put,
     RoundEnded,
@@ -35,6 +36,7 @@ from relay.events import (
     StartTurn,
     TimerFired,
     ToolFinished,
+    ToolProgress,
     TurnEnded,
     TurnFailed,
 )
@@ -53,6 +55,9 @@ POLICIES = {
     "pay": ToolPolicy(side_effect=True),
     "end_call": ToolPolicy(terminal=True),
     "transfer": ToolPolicy(terminal=True),
+    "search": ToolPolicy(expected=8.0),
+    "wire": ToolPolicy(side_effect=True, confirm=True),
+    "close_account": ToolPolicy(terminal=True, confirm=True),
 }
 LINES = {
     "apology": "Sorry, something went wrong.",
@@ -83,6 +88,8 @@ class Driver:
     now: float = 0.0
     frames: list[str] = field(default_factory=list)  # texts sent, and CLOSE
     said: dict[int, str] = field(default_factory=dict)  # text sent, by turn
+    asides: list[str] = field(default_factory=list)  # of these, what is a talk cycle of its own
+    sounds: list[Play] = field(default_factory=list)
     timers: dict[str, float] = field(default_factory=dict)  # name -> due
     rounds: list[StartTurn] = field(default_factory=list)  # asked of the model, neither ended nor cancelled
     tools: dict[int, StartTool] = field(default_factory=dict)  # begun, neither over nor cancelled
@@ -174,6 +181,10 @@ class Driver:
         self.tools.pop(key, None)
         return self.send(ToolFinished(key, outcome or done()))
 
+    def progress(self, name: str, text: str) -> list[Action]:
+        """A running tool reports to the caller."""
+        return self.send(ToolProgress(self.tool(name), text))
+
     def fire(self, name: str) -> list[Action]:
         """An armed timer fires, at its time or at once if that is past."""
         self.now = max(self.now, self.timers.pop(name))
@@ -198,7 +209,7 @@ class Driver:
     def nothing_for(self, seconds: float) -> None:
         """Left alone, the call says nothing, asks nothing, begins nothing."""
         for action in self.wait(seconds):
-            assert not isinstance(action, Say | StartTurn | StartTool | End), action
+            assert not isinstance(action, Say | Play | StartTurn | StartTool | End), action
         assert self.rounds == []
 
     def hang_up(self) -> list[Action]:
@@ -209,14 +220,22 @@ class Driver:
 
     def perform(self, action: Action) -> None:
         if self.ended is not None or self.closed:
-            assert not isinstance(action, Say | StartTurn | Speculate | StartTool | End), f"{action} after the end"
+            assert not isinstance(action, Say | Play | StartTurn | Speculate | StartTool | End), f"{action} after the end"
         match action:
-            case Say(turn, text):
+            case Say(turn, text, aside):
                 assert text
+                assert not (aside and self.cycle_open), "a talk cycle inside another"
                 assert self.call.current(turn), f"words of turn {turn}, which is over"
                 self.frames.append(text)
                 self.said[turn] = self.said.get(turn, "") + text
                 self.cycle_open = True
+                if aside:
+                    self.asides.append(text)
+                    self.perform(Close())
+            case Play(source):
+                assert not self.cycle_open, "a sound inside a talk cycle"
+                self.frames.append(source)
+                self.sounds.append(action)
             case Close():
                 if self.cycle_open:
                     self.frames.append(CLOSE)

@@ -280,7 +280,7 @@ def test_words_played_of_preempted_speech_are_its_own() -> None:
 def test_the_greeting_is_not_cut_by_output() -> None:
     """Twilio speaks it; what we send waits behind it."""
     ledger = ledger_of("Welcome to the hotel.")
-    ledger.utterances[0].origin = "greeting"
+    ledger.utterances[0].firm = True
     assert ledger.preempt(1.0) == []
     assert len(ledger.preempt(10.0)) == 0, "it was heard to its end"
 

@@ -40,7 +40,9 @@ class Tools:
 async def carry_out(redis: Redis, outcome: ToolOutcome, arguments: str = "{}") -> tuple[ToolOutcome, Effects]:
     effects, jobs = Effects(redis, 60), Jobs()
     done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
-    SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1).start(ToolCall("c1", "book", arguments), 1, done.set_result)
+    SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1).start(
+        ToolCall("c1", "book", arguments), 1, CONTEXT, done.set_result
+    )
     result = await asyncio.wait_for(done, 2)
     await jobs.drain(2)
     return result, effects
@@ -71,7 +73,7 @@ async def test_a_wish_made_again_right_after_a_turn_that_ended_is_carried_out_ag
     loop = asyncio.get_running_loop()
     for again in range(20):
         done: asyncio.Future[ToolOutcome] = loop.create_future()
-        effects.start(ToolCall("c", "book", "{}"), again, done.set_result)
+        effects.start(ToolCall("c", "book", "{}"), again, CONTEXT, done.set_result)
         await asyncio.wait_for(done, 2)
         effects.settle()
     assert tools.runs == 20
@@ -84,7 +86,7 @@ async def test_an_end_of_a_turn_that_redis_missed_is_made_up_for_before_the_next
 
     async def wish(key: int) -> None:
         done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
-        effects.start(ToolCall("c", "book", "{}"), key, done.set_result)
+        effects.start(ToolCall("c", "book", "{}"), key, CONTEXT, done.set_result)
         await asyncio.wait_for(done, 2)
         await jobs.drain(2)
 

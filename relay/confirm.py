@@ -1,0 +1,73 @@
+"""Tools that ask before they act: which calls have the caller's consent; pure.
+
+A model's call of such a tool is not carried out: its result tells the model to ask. Consent is what the record shows
+after it: words of the agent, then words or keys of the caller. The equal call made then is carried out. So a model
+cannot consent by itself, a bare interrupt is no answer, and other arguments are another question. What the caller
+answered is the model's to judge.
+
+This is known to one session: a resumed call asks again.
+"""
+
+from __future__ import annotations
+
+import orjson
+
+from relay.items import AssistantItem, Item, NoteItem, UserItem
+from relay.keypad import PRESSED
+from relay.speaking import Record
+from relay.toolbox import ToolOutcome
+
+ANSWERS = 3  # times the caller may say something until the question is taken to be forgotten
+
+ASK_FIRST = ToolOutcome(
+    orjson.dumps(
+        {
+            "status": "confirmation_needed",
+            "message": "Nothing has been done yet. Ask the caller now, in one short question, whether to do this. If "
+            "they agree, call the tool again with exactly the same arguments. If they do not, leave it.",
+        }
+    ).decode(),
+    ok=False,  # what is to follow a deed must not follow a question
+)
+
+Wish = tuple[str, str]
+"""A tool and its arguments in one spelling."""
+
+
+class Confirmations:
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._asked: dict[Wish, tuple[int, int]] = {}  # (turn, position of the call)
+        self._given: tuple[int, set[Wish]] = (0, set())  # what was begun in this turn
+
+    def given(self, wish: Wish, turn: int) -> bool:
+        """Whether the caller has agreed to this, as far as the record can tell."""
+        if (turn, True) == (self._given[0], wish in self._given[1]):
+            return True
+        asked = self._asked.get(wish)
+        return asked is not None and 0 < self._answers(asked[1]) <= ANSWERS
+
+    def ask(self, wish: Wish, turn: int, position: int) -> None:
+        """The caller is to be asked. Questions of earlier turns about the same tool are void."""
+        self._asked = {w: asked for w, asked in self._asked.items() if w[0] != wish[0] or asked[0] == turn}
+        self._asked[wish] = turn, position
+
+    def use(self, wish: Wish, turn: int) -> None:
+        """It is begun: that uses the consent up, but for trying again in the same turn."""
+        self._asked.pop(wish, None)
+        if self._given[0] != turn:
+            self._given = turn, set()
+        self._given[1].add(wish)
+
+    def _answers(self, position: int) -> int:
+        """How often the caller has said or keyed something since the agent spoke after this position."""
+        spoken, answers = False, 0
+        for number, item in sorted(self._record.items.items()):
+            if number > position:
+                spoken = spoken or (isinstance(item, AssistantItem) and not item.aside)
+                answers += spoken and _from_caller(item)
+        return answers
+
+
+def _from_caller(item: Item) -> bool:
+    return isinstance(item, UserItem) or (isinstance(item, NoteItem) and item.text.startswith(PRESSED))
