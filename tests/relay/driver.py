@@ -224,7 +224,9 @@ class Driver:
         match action:
             case Say(turn, text, aside):
                 assert text
-                assert not (aside and self.cycle_open), "a talk cycle inside another"
+                if aside:
+                    assert not self.cycle_open, "a talk cycle inside another"
+                    assert self.call.turn is not None and self.call.turn.part == "tools", "a filler of no wait"
                 assert self.call.current(turn), f"words of turn {turn}, which is over"
                 self.frames.append(text)
                 self.said[turn] = self.said.get(turn, "") + text

@@ -10,16 +10,23 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from relay.events import Close, Delta, Put, RoundEnded, Say, ToolFinished, TurnFailed
+from relay.confirm import ASK_FIRST
+from relay.events import Close, Delta, Put, RoundEnded, Say, StartTool, ToolFinished, ToolProgress, TurnFailed
 from relay.heard import words
 from relay.items import AssistantItem, ToolItem, UserItem
 from relay.keypad import Key
 from relay.models.base import ToolCall
 from relay.rules import Phase
-from relay.toolbox import EndCall, Transfer
+from relay.toolbox import EndCall, ToolOutcome, Transfer
 from tests.relay.driver import CLOSE, Driver, canonical, done
 
-KEYS = {"1": Key(say="We open at nine."), "2": Key(tool="look_up"), "3": Key(say="I will book it.", tool="book")}
+KEYS = {
+    "1": Key(say="We open at nine."),
+    "2": Key(tool="look_up"),
+    "3": Key(say="I will book it.", tool="book"),
+    "6": Key(tool="wire"),
+}
+FILLERS = ("One moment.", "Let me see.")
 GREETING = "Welcome to the hotel by the sea."
 TURN_DEADLINE = 6.0
 
@@ -27,7 +34,7 @@ _pieces = st.lists(st.sampled_from(["We", " open", " at nine.", " We", " close",
 _calls = st.lists(
     st.builds(
         lambda name, number: ToolCall("", name, f'{{"n":{number}}}'),
-        st.sampled_from(["look_up", "book", "pay", "end_call", "transfer", "unknown"]),
+        st.sampled_from(["look_up", "search", "book", "pay", "wire", "end_call", "transfer", "unknown"]),
         st.integers(0, 1),
     ),
     max_size=3,
@@ -44,6 +51,8 @@ class RandomCall(RuleBasedStateMachine):
         self.spoken: list[str] = []  # what Twilio still has to play, in order
         self.wishes: set[str] = set()  # side effects running, by what they do
         self.calls = 0
+        self.inputs = 0  # times the caller said or keyed something
+        self.asked: dict[str, int] = {}  # what the model was told to ask about, and the inputs by then
 
     # -- the beginning
 
@@ -54,9 +63,17 @@ class RandomCall(RuleBasedStateMachine):
         prepared=st.booleans(),
         info=st.booleans(),
         speculation=st.booleans(),
+        fillers=st.booleans(),
     )
     def begin(
-        self, interruptible: bool, preemptible: bool, greeting: str, prepared: bool, info: bool, speculation: bool
+        self,
+        interruptible: bool,
+        preemptible: bool,
+        greeting: str,
+        prepared: bool,
+        info: bool,
+        speculation: bool,
+        fillers: bool,
     ) -> None:
         self.info = info
         self.driver = Driver(
@@ -69,6 +86,8 @@ class RandomCall(RuleBasedStateMachine):
                 "tool_rounds": 2,
                 "speculation": speculation,
                 "speculation_limit": 2,
+                "fillers": lambda language: FILLERS if fillers else (),
+                "hold_sound": "https://example.com/hold.mp3",
             }
         )
         self.act(self.driver.setup())
@@ -93,6 +112,10 @@ class RandomCall(RuleBasedStateMachine):
                         assert utterance is not None
                         self.sent[utterance.position] = self.sent.get(utterance.position, "") + text
                     self.spoken.append(text)
+                case Put(_, ToolItem() as item) if item.output == ASK_FIRST.output:
+                    self.asked[item.arguments] = self.inputs
+                case StartTool(_, call) if call.name == "wire" and not call.call_id.startswith("key_"):
+                    assert self.asked[call.arguments] < self.inputs, "nobody has agreed"
                 case Close():
                     pass
 
@@ -104,14 +127,16 @@ class RandomCall(RuleBasedStateMachine):
 
     @rule(text=st.sampled_from(["Hi", "When are you open?", " ", ""]), last=st.booleans())
     def prompt(self, text: str, last: bool) -> None:
+        self.inputs += bool(text.strip())
         self.act(self.driver.prompt(text, last=last or bool(text.strip())))
 
     @rule(text=st.sampled_from(["Wh", "When are you", "When are you open?", "When are you open? And", ""]))
     def partial(self, text: str) -> None:
         self.act(self.driver.prompt(text, last=False))
 
-    @rule(digit=st.sampled_from("1235#*"))
+    @rule(digit=st.sampled_from("12356#*"))
     def press(self, digit: str) -> None:
+        self.inputs += 1
         self.act(self.driver.press(digit))
 
     @rule(words_=st.integers(0, 6), invented=st.booleans())
@@ -152,6 +177,21 @@ class RandomCall(RuleBasedStateMachine):
     @precondition(lambda self: self.driver.rounds)
     @rule(calls=_calls)
     def round_ended(self, calls: list[ToolCall]) -> None:
+        self.calls_made(calls)
+
+    @precondition(lambda self: self.driver.rounds and self.asked)
+    @rule(data=st.data())
+    def the_model_asks_or_acts(self, data: st.DataObject) -> None:
+        """What makes a call that is to be confirmed happen at all."""
+        arguments = data.draw(st.sampled_from(sorted(self.asked)))
+        if data.draw(st.booleans()):
+            self.act(self.driver.send(Delta(self.driver.rounds[0].turn, "Shall I?")))
+            self.calls_made([])
+            self.prompt("Yes", last=True)
+        if self.driver.rounds:
+            self.calls_made([ToolCall("", "wire", arguments)])
+
+    def calls_made(self, calls: list[ToolCall]) -> None:
         turn = self.driver.rounds.pop().turn
         named = []
         for call in calls:
@@ -183,7 +223,14 @@ class RandomCall(RuleBasedStateMachine):
         key = data.draw(st.sampled_from(sorted(self.driver.tools)))
         name = self.driver.tools[key].call.name
         effects = {"end_call": (EndCall(),), "transfer": (Transfer("asked", ""),)}.get(name, ())
-        self.act(self.driver.finish(key, done('"done"', *(effects if ok else ()), ok=ok)))
+        sound = data.draw(st.sampled_from(["", "https://example.com/note.mp3"]))
+        self.act(self.driver.finish(key, ToolOutcome('"done"', ok, effects if ok else (), play=sound)))
+
+    @precondition(lambda self: self.driver.tools)
+    @rule(text=st.sampled_from(["We close soon.", "Two so far.", ""]), data=st.data())
+    def tool_reports(self, text: str, data: st.DataObject) -> None:
+        key = data.draw(st.sampled_from(sorted(self.driver.tools)))
+        self.act(self.driver.send(ToolProgress(key, text)))
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 0.5, 1.0, 2.5, 7.0]))
     def wait(self, seconds: float) -> None:
@@ -257,7 +304,7 @@ class RandomCall(RuleBasedStateMachine):
         if turn is None:
             return
         assert driver.rounds or driver.tools or driver.timers
-        if not turn.said:
+        if not turn.said and not turn.filled:
             assert "turn" in driver.timers, "no deadline until the first words"
             assert driver.timers["turn"] <= driver.now + TURN_DEADLINE
 
