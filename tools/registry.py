@@ -286,7 +286,7 @@ def _outcome(name: str, returned: Any) -> ToolOutcome:
     elif not isinstance(output, dict):
         output = {"result": output}
     text = orjson.dumps(output, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-    play = result.play
+    play = str(result.play or "")
     if play and not _ADDRESS.fullmatch(play):
         log.error("sound left out: not an http(s) address", tool=name)  # the result stands: the tool has done its work
         play = ""

@@ -24,6 +24,8 @@ SOON = 0.3
 AGENT = f"""
 title = "Test"
 tools = {NAMES}
+[says]
+fillers = []
 """
 
 

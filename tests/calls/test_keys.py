@@ -21,6 +21,8 @@ def agent(interdigit: float) -> str:
     return f"""
 title = "Test"
 tools = ["look", "end_call"]
+[says]
+fillers = []
 [limits]
 interdigit = {interdigit}
 after_interrupt = 0.2

@@ -31,6 +31,8 @@ AGENT = f"""
 title = "Test"
 greeting = "{GREETING}"
 tools = {NAMES}
+[says]
+fillers = []
 [relay]
 applicationReconnect = true
 """

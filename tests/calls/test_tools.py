@@ -22,6 +22,8 @@ APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again,
 AGENT = f"""
 title = "Test"
 tools = {NAMES}
+[says]
+fillers = []
 [limits]
 after_interrupt = 0.2
 tool_rounds = 3

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.agents import LIMITS, AgentDefinition, KeyAction, Says, load_agents, render_prompt
-from config.says import BUILT_IN
+from config.says import BUILT_IN, FILLERS
 from config.settings import CHECKOUT, Settings
 from relay.errors import ConfigError
+from relay.heard import CHARACTERS_PER_SECOND
 
 Write = Callable[..., Path]
 
@@ -222,6 +223,22 @@ def test_the_greeting_may_be_an_attribute(write: Write) -> None:
         ("reasoning = 'deep'", "1: reasoning must be one of none, minimal, low, medium, high, xhigh, max."),
         ("speculation = 'yes'", '1: speculation must be "on" or "off".'),
         ("hold_sound = 'music.mp3'", "1: hold_sound must be the address of a sound, https://..."),
+        ("[says]\nhold_sound = 'music.mp3'", "2: hold_sound must be the address of a sound, https://..."),
+        (
+            "hold_sound = 'https://a/b'\n[says]\nhold_sound = 'https://a/b'",
+            "3: hold_sound is given twice, here and at the top.",
+        ),
+        ("[says]\nfillers = 'Hm.'", '2: fillers must be a list of phrases, or such lists by language: {en = ["..."]}.'),
+        ("[says]\nfillers = [' ']", '2: fillers must be a list of phrases, or such lists by language: {en = ["..."]}.'),
+        ("[says]\nfillers = ['a b c d e f g']", "2: the filler 'a b c d e f g' has more than 6 words."),
+        (
+            "[says]\nfillers = [\n  'One moment.',\n  'Hm.',\n  'It will be a moment until it is.',\n]",
+            "5: the filler 'It will be a moment until it is.' has more than 6 words.",
+        ),
+        (
+            "[says.fillers]\nen = ['One.']\nes = ['a b c d e f g']",
+            "3: the filler 'a b c d e f g' has more than 6 words.",
+        ),
         ("[relay]\nsecond = 1", "2: second is a section: [relay.second]."),
         ("[relay.second]\nurl = 'wss://x'", "2: url is set by the relay itself."),
         ("[relay.second]\nvoise = 'x'", "2: ConversationRelay has no attribute 'voise'; did you mean 'voice'?"),
@@ -326,6 +343,34 @@ def test_every_line_exists_in_english_and_spanish(name: str) -> None:
     """An agent that says nothing of its own is never without words."""
     assert Says().line(name, "en-US")
     assert Says().line(name, "es-US") != Says().line(name, "en-US")
+
+
+def test_fillers_are_given_as_a_list_or_by_language(write: Write) -> None:
+    """Those not given are built in; an empty list means none."""
+    write("[relay]\nlanguage = 'fr-FR'\n[says]\nfillers = ['Un instant.', ' Voyons. ']", name="one")
+    write("[says]\nfillers = { en = ['Hm.'], es = [] }", name="two")
+    write("[says]\nfillers = []", name="three")
+    agents = load_agents(write("", name="four"))
+    found = {name: [agent.says.fillers(lang) for lang in ("fr-CA", "en", "es")] for name, agent in agents.items()}
+    assert found == {
+        "one": [("Un instant.", "Voyons."), FILLERS["en"], FILLERS["es"]],
+        "two": [(), ("Hm.",), ()],
+        "three": [(), (), ()],
+        "four": [(), FILLERS["en"], FILLERS["es"]],
+    }
+    assert agents["one"].says.fillers() == ("Un instant.", "Voyons.")
+
+
+def test_built_in_fillers_are_short() -> None:
+    """At most 1.2 seconds of speech, in English and Spanish."""
+    assert set(FILLERS) == {"en", "es"}
+    for phrases in FILLERS.values():
+        assert len(set(phrases)) >= 3
+        assert all(len(phrase) / CHARACTERS_PER_SECOND <= 1.2 for phrase in phrases)
+
+
+def test_the_hold_sound_may_stand_with_the_words(write: Write) -> None:
+    assert load_agents(write("[says]\nhold_sound = 'https://a/b.mp3'"))["desk"].hold_sound == "https://a/b.mp3"
 
 
 # -- prompts

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from relay.errors import ToolError, ToolRetry
 from relay.toolbox import EndCall, ToolBox, ToolContext, ToolOutcome, ToolPolicy
-from tools.registry import MAX_OUTPUT, ToolRegistry, ToolResult
+from tools.registry import ASKS_FIRST, MAX_OUTPUT, ToolRegistry, ToolResult
 
 CONTEXT = ToolContext(conversation="CA1", channel="voice", agent="default", person="phone:+15550100")
 
@@ -296,6 +296,59 @@ async def test_every_output_is_a_json_object(returned: Any, output: dict[str, An
     assert outcome.ok
     assert told == output
     assert outcome.effects == (returned.effects if isinstance(returned, ToolResult) else ())
+
+
+@pytest.mark.parametrize("sound", ["https://example.com/note.mp3?voice=1", "http://localhost:8000/a", "", None])
+async def test_a_sound_is_handed_on_beside_the_output(sound: Any) -> None:
+    async def give(context: ToolContext) -> ToolResult:
+        """Give."""
+        return ToolResult("listen", play=sound)
+
+    outcome, told = await run(registry_of(give), "give")
+    assert (outcome.play, told) == (sound or "", {"message": "listen"})
+
+
+@pytest.mark.parametrize(
+    "sound", ["file:///etc/passwd", "ftp://example.com/a", "note.mp3", "https://", "https://a/b c", 5]
+)
+async def test_a_sound_nobody_could_play_is_left_out(sound: Any) -> None:
+    """What the tool did is done: its result stands. The log names the tool, and not the address."""
+
+    async def give(context: ToolContext) -> ToolResult:
+        """Give."""
+        return ToolResult("listen", play=sound)
+
+    with capture_logs() as logs:
+        outcome, told = await run(registry_of(give), "give")
+    assert outcome.ok and (outcome.play, told) == ("", {"message": "listen"})
+    assert [(log["tool"], log["log_level"]) for log in logs] == [("give", "error")]
+    assert str(sound) not in str(logs)
+
+
+def test_a_tool_that_is_to_be_confirmed_counts_as_a_side_effect() -> None:
+    """Unless it is terminal; the model is told how to go about it."""
+    registry = ToolRegistry()
+    registry.add(book, confirm=True, expected=6.0)
+    registry.add(book, name="close", confirm=True, terminal=True)
+    assert registry.policy("book") == ToolPolicy(side_effect=True, confirm=True, expected=6.0)
+    assert registry.policy("close") == ToolPolicy(terminal=True, confirm=True)
+    description = registry.specs(["book"])[0].description
+    assert description.startswith("Book a room.") and description.endswith(ASKS_FIRST)
+
+
+async def test_a_tool_may_report_and_knows_the_language() -> None:
+    """What it reports goes to whoever runs it, and to nobody where nobody listens."""
+    told: list[str] = []
+
+    async def search(context: ToolContext) -> str:
+        """Search."""
+        context.progress(f"Sigo buscando ({context.language}).")
+        return "found"
+
+    registry = registry_of(search)
+    await registry.run("search", "{}", replace(CONTEXT, language="es-MX", report=told.append))
+    outcome = await registry.run("search", "{}", CONTEXT)
+    assert outcome.ok and told == ["Sigo buscando (es-MX)."]
 
 
 async def test_an_output_that_cannot_be_written_is_a_failure() -> None:
