@@ -263,9 +263,11 @@ class Turns:
     # -- inside
 
     def _filled(self, turn: Turn, filled: bool) -> None:
+        """The caller has heard something: that gives a tool the time of its own deadline."""
         turn.filled = turn.filled or filled
-        if filled and not self._words:
-            self._out.add(CancelTimer("turn"))  # as after words: each tool has a deadline of its own
+        if filled and not turn.said and not self._words:
+            longest = max((work.policy.deadline or 0.0 for work in self._desk.unfinished(turn.number)), default=0.0)
+            self._out.add(StartTimer("turn", self._rules.turn_deadline + longest))
 
     def _answer(self, words: UserItem) -> None:
         """A turn for these words; together with those of the turn before where nothing of that one has happened."""

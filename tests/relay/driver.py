@@ -49,13 +49,14 @@ from relay.toolbox import Effect, ToolOutcome, ToolPolicy
 EPOCH = 1_700_000_000_000
 CLOSE = "</cycle>"  # what the session sends for a ``Close`` that finds a talk cycle open
 
+LONG_DEADLINE = 20.0
 POLICIES = {
     "look_up": ToolPolicy(),
     "book": ToolPolicy(side_effect=True),
     "pay": ToolPolicy(side_effect=True),
     "end_call": ToolPolicy(terminal=True),
     "transfer": ToolPolicy(terminal=True),
-    "search": ToolPolicy(expected=8.0),
+    "search": ToolPolicy(expected=8.0, deadline=LONG_DEADLINE),
     "wire": ToolPolicy(side_effect=True, confirm=True),
     "close_account": ToolPolicy(terminal=True, confirm=True),
 }

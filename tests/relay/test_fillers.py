@@ -206,13 +206,16 @@ def test_a_filler_is_not_the_answer() -> None:
 
 
 def test_after_a_filler_a_tool_has_its_own_deadline() -> None:
-    """As after words: the turn's counts to the next words, and again for the round that follows."""
-    driver = waiting(turn_deadline=3.0)
-    driver.wait(10.0)
+    """The turn's counts from the filler, and again for the round that follows; one that never ends is given up."""
+    driver = waiting("search", turn_deadline=3.0)
+    driver.wait(20.0)
     assert driver.call.turn is not None and driver.asides == ["One moment."]
-    driver.finish("look_up")
+    driver.finish("search")
     driver.wait(3.1)
     assert driver.frames[-2] == "Sorry, something went wrong."
+    driver = waiting("search", turn_deadline=3.0)
+    driver.wait(24.0)
+    assert driver.frames[-2] == "Sorry, something went wrong." and driver.tools == {}
 
 
 def test_without_a_filler_the_turns_deadline_holds() -> None:
