@@ -184,6 +184,7 @@ async def test_a_tool_that_does_not_work(line: Running, use: ToolUse, error: str
 # -- without a side effect: they belong to their turn
 
 
+@both_apis
 async def test_a_look_up_ends_with_its_turn(line: Running, workshop: Workshop) -> None:
     """Superseded, it is cancelled, and the model is told that it did not happen."""
     gate = workshop.hold("soup")
@@ -200,6 +201,7 @@ async def test_a_look_up_ends_with_its_turn(line: Running, workshop: Workshop) -
         await tools_in_history(line, call, [("look", "interrupted")])
 
 
+@both_apis
 async def test_a_look_up_goes_on_through_an_interrupt(line: Running, workshop: Workshop) -> None:
     """An interrupt of the words before it, with none that follow: its result feeds the next round."""
     gate, ear = workshop.hold("soup"), Ear()
@@ -258,6 +260,7 @@ async def test_a_new_turn_waits_for_a_running_side_effect(line: Running, worksho
         await tools_in_history(line, call, [("book", "done")])
 
 
+@both_apis
 async def test_a_side_effect_that_takes_longer(line: Running, workshop: Workshop) -> None:
     """The new turn goes on with a placeholder; the result replaces it and starts a turn that tells the caller."""
     gate = workshop.hold("table")
