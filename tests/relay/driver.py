@@ -221,7 +221,9 @@ class Driver:
 
     def perform(self, action: Action) -> None:
         if self.ended is not None or self.closed:
-            assert not isinstance(action, Say | Play | StartTurn | Speculate | StartTool | End), f"{action} after the end"
+            assert not isinstance(action, Say | Play | StartTurn | Speculate | StartTool | End), (
+                f"{action} after the end"
+            )
         match action:
             case Say(turn, text, aside):
                 assert text
