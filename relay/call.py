@@ -248,6 +248,7 @@ class Call:
         if text:
             self.speaking.language = event.lang or self.speaking.language
             self._take_floor()
+            self.speaking.spoken_to()
             self._speculation.final()
             self._turns.prompt(UserItem(text, event.lang))
         else:

@@ -77,6 +77,7 @@ class Speaking:
         self._record = record
         self._rules = rules
         self._saved = 0.0
+        self._spoken_to = 0  # the position from which on something may still be being said
 
     # -- giving
 
@@ -221,11 +222,12 @@ class Speaking:
             self._save(utterance, over=True)
         self.ledger.utterances.clear()
 
-    def end(self) -> float | None:
-        """Estimate of when all that was sent will have been heard, which may be past; None when it has been. A sound
-        that our next words cut is not waited for."""
+    def end(self, since: int = 0) -> float | None:
+        """Estimate of when all that was sent, from this position on, will have been heard, which may be past; None when
+        it has been. A sound that our next words cut is not waited for."""
         now, proof = self._outbox.now, self.ledger.proof
-        left = [(u, end) for u, _, end in self.ledger.times() if not u.cut and (u.firm or not u.seconds)]
+        given = [(u, end) for u, _, end in self.ledger.times() if u.position >= since]
+        left = [(u, end) for u, end in given if not u.cut and (u.firm or not u.seconds)]
         ends = [end for u, end in left if (end > now if u.seconds else not u.all_heard and not proof)]
         if proof and (rest := [u for u, _ in left if not u.all_heard]):
             ends.append(now + sum(len(u.text) - len(u.heard()) for u in rest) / CHARACTERS_PER_SECOND)
@@ -234,8 +236,13 @@ class Speaking:
     @property
     def busy(self) -> bool:
         """Whether something is being said, or played that our next words wait for, as far as is known."""
-        end = self.end()
+        end = self.end(self._spoken_to)
         return end is not None and end > self._outbox.now + EARLY
+
+    def spoken_to(self) -> None:
+        """The caller has said something, which ends what may be interrupted: none of it is being said any more."""
+        if self._rules.interruptible:
+            self._spoken_to = self._record.next
 
     # -- the record
 

@@ -118,6 +118,14 @@ def test_a_filler_is_for_silence_not_for_the_models_own_words() -> None:
     assert driver.asides == ["One moment."]
 
 
+@pytest.mark.parametrize(("interruptible", "asides"), [(True, ["One moment."]), (False, [])])
+def test_what_the_caller_spoke_over_is_not_waited_for(interruptible: bool, asides: list[str]) -> None:
+    """A prompt in the middle of a long greeting ends it, whether or not anything told of that."""
+    driver = waiting(greeting="Hello, and a very warm welcome to the house. " * 4, interruptible=interruptible)
+    driver.wait(0.9)
+    assert driver.asides == asides
+
+
 def test_with_proof_the_models_words_are_over_when_they_were_played() -> None:
     """Not when the clock says so."""
     driver = waiting(words="Let me look that up in our calendar for you.")
