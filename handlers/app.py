@@ -15,6 +15,7 @@ from channels.twilio.tickets import Tickets, ticket_keys
 from config.agents import load_agents
 from config.definition import AgentDefinition
 from config.settings import Settings
+from handlers.admission import Admission
 from handlers.calls import Calls
 from handlers.guard import TwilioGate
 from handlers.health import AWAY, Check, Health, Metrics
@@ -125,7 +126,7 @@ async def build_app(
     )
     socket = RelaySocket(
         gate,
-        tickets,
+        Admission(tickets, conversations),
         telemetry,
         calls.serve,
         account_sid=settings.twilio_account_sid or "",

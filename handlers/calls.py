@@ -94,7 +94,9 @@ class Calls:
                 session.late(item)
 
         try:
-            writer = self._conversations.open(setup.call_sid, epoch, on_fenced=fenced, on_late=late)
+            writer = self._conversations.open(
+                setup.call_sid, epoch, session=setup.session_id, on_fenced=fenced, on_late=late
+            )
         except Fenced:
             await socket.close(1000, "fenced")
             return "fenced"

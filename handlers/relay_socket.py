@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
-import time
 from collections.abc import Awaitable, Callable
 from typing import Self
 
 import structlog
 from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
-from channels.twilio.tickets import InvalidTicket, Ticket, Tickets
+from channels.twilio.tickets import InvalidTicket, Ticket
+from handlers.admission import Admission, Admitted
 from handlers.guard import TwilioGate
-from handlers.voice import ATTEMPT, TICKET
+from handlers.voice import ATTEMPT
 from relay.errors import InvalidFrame
 from relay.frames import Setup, parse_incoming
 from relay.telemetry import Telemetry
@@ -95,17 +95,17 @@ class AiohttpSocket:
 
 
 Serve = Callable[[AiohttpSocket, Setup, Ticket, int, Callable[[], Awaitable[bool]]], Awaitable[str]]
-"""(socket, setup, ticket, attempt, first use of the ticket) -> why the call ended."""
+"""(socket, setup, ticket, attempt, whether the call may go on) -> why the call ended."""
 
 
 class RelaySocket:
     """``serve`` runs one call. ``account_sid`` "": calls of any account. ``upgrading``: called for each handshake that
-    is let in, to open what the first turn will need. ``heartbeat``: seconds between pings. ``now``: epoch seconds."""
+    is let in, to open what the first turn will need. ``heartbeat``: seconds between pings."""
 
     def __init__(
         self,
         gate: TwilioGate,
-        tickets: Tickets,
+        admission: Admission,
         telemetry: Telemetry,
         serve: Serve,
         *,
@@ -114,10 +114,9 @@ class RelaySocket:
         heartbeat: float = HEARTBEAT,
         upgrading: Callable[[], object] = lambda: None,
         draining: Callable[[], bool] = lambda: False,
-        now: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
-        self._tickets = tickets
+        self._admission = admission
         self._telemetry = telemetry
         self._serve = serve
         self._account_sid = account_sid
@@ -125,7 +124,6 @@ class RelaySocket:
         self._heartbeat = heartbeat
         self._upgrading = upgrading
         self._draining = draining
-        self._now = now
         self.calls = 0  # sockets open now
         self._none_open = asyncio.Event()
         self._none_open.set()
@@ -172,32 +170,27 @@ class RelaySocket:
     async def _call(self, socket: AiohttpSocket) -> None:
         self._upgrading()
         try:
-            setup, ticket, attempt, verified_at = await self._admit(socket)
+            setup, admitted = await self._admit(socket)
         except _Refused as refused:
             self._telemetry.frames_rejected.labels(refused.reason).inc()
             log.warning("call refused", reason=refused.reason)
             await socket.close(refused.code, refused.reason)
             return
 
-        async def admitted() -> bool:
-            text = setup.custom_parameters[TICKET]
-            try:
-                await self._tickets.redeem(text, setup.call_sid, setup.session_id, verified_at)
-            except InvalidTicket:
-                return False
-            return True
-
+        ticket = admitted.ticket
+        attempt = setup.custom_parameters.get(ATTEMPT, "")
+        number = int(attempt) if re.fullmatch(r"[0-9]{1,3}", attempt) else 0
         with structlog.contextvars.bound_contextvars(
             call_sid=setup.call_sid, session_id=setup.session_id, agent=ticket.agent
         ):
             try:
-                await self._serve(socket, setup, ticket, attempt, admitted)
+                await self._serve(socket, setup, ticket, number, admitted.confirmed)
             except Exception as error:
                 # Twilio's action callback then takes the call up again.
                 log.error("bug in a call", error=type(error).__name__, exc_info=error)
                 await socket.close(1011, "error")
 
-    async def _admit(self, socket: AiohttpSocket) -> tuple[Setup, Ticket, int, float]:
+    async def _admit(self, socket: AiohttpSocket) -> tuple[Setup, Admitted]:
         """The first frame, if it is a ``setup`` in time of a call that is ours."""
         try:
             async with asyncio.timeout(self._setup_deadline):
@@ -208,15 +201,10 @@ class RelaySocket:
             raise _Refused("no_setup")
         if self._account_sid and setup.account_sid != self._account_sid:
             raise _Refused("account")
-        now = self._now()
         try:
-            ticket = self._tickets.verify(setup.custom_parameters.get(TICKET, ""), setup.call_sid, now)
-            # Here and at once what this process knows; what others know, behind the call (``admitted``).
-            self._tickets.claim(ticket, setup.session_id, now)
+            return setup, await self._admission.admit(setup)
         except InvalidTicket as invalid:
             raise _Refused(f"ticket_{invalid.reason}") from None
-        attempt = setup.custom_parameters.get(ATTEMPT, "")
-        return setup, ticket, int(attempt) if re.fullmatch(r"[0-9]{1,3}", attempt) else 0, now
 
 
 def _text(frame: str | bytes) -> str:

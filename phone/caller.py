@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
 from urllib.parse import quote
@@ -83,7 +84,6 @@ class Caller:
         self._session: Session | None = None
         self._serving: asyncio.Task[None] | None = None
         self._talking: set[asyncio.Task[bool]] = set()
-        self._replay: Sequence[Incoming] = ()
         self._pulse = asyncio.Event()
         self._taken = 0
         self.outcome: Outcome | None = None
@@ -198,13 +198,21 @@ class Caller:
         await self.until(lambda: self.outcome is not None or len(self.record.session_ids) > count, timeout)
         return self.outcome
 
-    async def reconnect(self, replay: Sequence[Incoming] = (), *, timeout: float = 20.0) -> None:
-        """Loses the connection and opens another for the same session, as with ``applicationReconnect``: ``setup``
-        again, then the frames of ``replay``."""
-        count = len(self.record.session_ids)
-        self._replay = replay
-        self.session.abort(Ending("reconnect"))
-        await self.until(lambda: self.outcome is not None or len(self.record.session_ids) > count, timeout)
+    async def reconnect(self, again: int = 0, *, timeout: float = 20.0) -> None:
+        """Loses the connection and opens another for the same session, as ``offline``."""
+        async with self.offline(again, timeout=timeout):
+            pass
+
+    @asynccontextmanager
+    async def offline(self, again: int = 0, *, timeout: float = 20.0) -> AsyncIterator[None]:
+        """The session has no socket inside, and another one behind it, as with ``applicationReconnect``: ``setup``
+        again, the last ``again`` of the events that were told, and what has happened inside."""
+        session, count = self.session, len(self.record.close_codes)
+        await session.cut_line(again)
+        await self.until(lambda: len(self.record.close_codes) > count, timeout)
+        yield
+        async with asyncio.timeout(timeout):
+            await session.mend_line()
 
     # What a caller waits for
 
@@ -325,37 +333,21 @@ class Caller:
             self._session = None
             self._changed()
             while True:
-                again = ending.status == "reconnect"
-                following = (
-                    session.relay
-                    if again
-                    else await self._webhooks.action(session.relay, session.session_id, session.opened, ending)
-                )
+                following = await self._webhooks.action(session.relay, session.session_id, session.opened, ending)
                 if isinstance(following, Outcome):
                     self.outcome = following
                     return
                 try:
-                    session = await self._open(following, "IN_PROGRESS", session.session_id if again else "")
+                    session = await self._open(following, "IN_PROGRESS")
                 except CallRefused as error:
                     ending = Ending("failed", error_code="64102", error_message=str(error))
                 else:
                     break
             self._listen(Notice("the call was taken up again"))
 
-    async def _open(self, relay: ConversationRelay, status: str, session_id: str = "") -> Session:
-        socket = await self._exchange.open(relay.url)
-        session = self._session = Session(
-            socket,
-            relay,
-            session_id or "VX" + uuid4().hex,
-            self.record,
-            self._pace,
-            cumulative=self._cumulative,
-            listen=self._listen,
-            changed=self._changed,
-        )
+    async def _open(self, relay: ConversationRelay, status: str) -> Session:
         setup = Setup(
-            session_id=session.session_id,
+            session_id="VX" + uuid4().hex,
             call_sid=self.record.call_sid,
             account_sid=self._account_sid,
             from_=self._from,
@@ -365,12 +357,19 @@ class Caller:
             call_type="PSTN",
             custom_parameters=relay.parameters,
         )
-        replay, self._replay = self._replay, ()
-        await session.write([setup, *replay])
-        if not session_id:
-            session.greet()
-        self.record.session_ids.append(session.session_id)
-        self._changed()
+        session = self._session = Session(
+            await self._exchange.open(relay.url),
+            relay,
+            setup,
+            self.record,
+            self._pace,
+            dial=lambda: self._exchange.open(relay.url),
+            cumulative=self._cumulative,
+            listen=self._listen,
+            changed=self._changed,
+        )
+        session.greet()
+        await session.begin()
         return session
 
     def _spawn(self, coroutine: Coroutine[Any, Any, bool]) -> asyncio.Task[bool]:

@@ -96,9 +96,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """Why a session ended, in the words of the action callback; ``reconnect`` never gets that far."""
+    """Why a session ended, in the words of the action callback."""
 
-    status: Literal["ended", "completed", "failed", "reconnect"]
+    status: Literal["ended", "completed", "failed"]
     handoff_data: str | None = field(default=None, repr=False)
     error_code: str = ""
     error_message: str = ""
@@ -120,11 +120,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Record:
-    """Everything of one call. ``session_ids``: one for each websocket session.
+    """Everything of one call. ``session_ids``: one for each websocket; equal for those of one session.
 
     interrupts: the heard text of each utterance that was cut by the caller. faults: frames Twilio would refuse, by
     reason. stray_closings: closing frames without an open talk cycle. unplayed_at_end: sent, and not played when the
-    app sent ``end``. actions: the fields of each action callback. close_codes: of each session, by whoever closed it
+    app sent ``end``. actions: the fields of each action callback. close_codes: of each websocket, by whoever closed it
     first; 1006 for a lost connection.
     """
 

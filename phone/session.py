@@ -1,17 +1,22 @@
-"""One websocket session, Twilio's end: frames out in order, frames in judged as Twilio judges them, speech played.
+"""One session, Twilio's end: frames out in order, frames in judged as Twilio judges them, speech played.
+
+With ``applicationReconnect`` a session may outlive its socket. What was given to say is played on; events that come
+while there is no socket are kept, and told behind ``setup`` once there is one.
 
 Source: Twilio's websocket message reference (64107 for a frame it cannot use, 1007 after ten of them in a row, 1000
-"Closing websocket session" after ``end`` and hang-up) and live recordings.
+"Closing websocket session" after ``end`` and hang-up), its changelog of 2026-10-28 (500 events are kept) and live
+recordings. How often and how fast it tries to reconnect, and that ``setup`` comes again, nobody has told.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
 
 from websockets.exceptions import ConnectionClosed
 
-from phone.exchange import Socket
+from phone.exchange import CallRefused, Socket
 from phone.playback import Pace, Player
 from phone.record import Ending, Event, Received, Record, Turn
 from phone.twiml import ConversationRelay
@@ -28,6 +33,7 @@ from relay.frames import (
     Play,
     Prompt,
     SendDigits,
+    Setup,
     Text,
     TokensPlayed,
     dump,
@@ -35,6 +41,9 @@ from relay.frames import (
 )
 
 CONSECUTIVE_FAULTS = 10
+KEPT_EVENTS = 500
+RECONNECTS = 5  # in a row, without a word from the app
+UNEXPECTED = (1001, 1006, 1011, 1012)  # codes of a socket that was lost, not closed on purpose
 _BYE = "Closing websocket session"
 
 
@@ -42,23 +51,24 @@ LOST = Ending("failed", error_code="64105", error_message="Websocket ended")
 
 
 class Session:
-    """Serves one socket. ``run`` reads and plays until the socket is gone and returns why; a cancel stops both and
-    leaves the socket to ``abort``."""
+    """``run`` reads and plays until the socket is gone for good and returns why; a cancel stops both and leaves the
+    socket to ``abort``. ``dial`` opens another socket; raises CallRefused."""
 
     def __init__(
         self,
         socket: Socket,
         relay: ConversationRelay,
-        session_id: str,
+        setup: Setup,
         record: Record,
         pace: Pace,
         *,
+        dial: Callable[[], Awaitable[Socket]],
         cumulative: bool,
         listen: Callable[[Event], None],
         changed: Callable[[], None],
     ) -> None:
         self.relay = relay
-        self.session_id = session_id
+        self.setup = setup
         self.opened = pace.clock()
         self.lang = relay.transcription_language
         self.reported = relay.mode("reportInputDuringAgentSpeech", "none")
@@ -72,7 +82,15 @@ class Session:
             listen=listen,
             changed=changed,
         )
+        self.reconnects = relay.flag("applicationReconnect")
         self._socket = socket
+        self._dial = dial
+        self._online = asyncio.Event()  # there is a socket
+        self._line = asyncio.Event()  # there may be one
+        self._line.set()
+        self._kept: deque[Incoming] = deque(maxlen=KEPT_EVENTS)
+        self._again: list[Incoming] = []  # to be told a second time on the next socket
+        self._vain = 0  # sockets in a row on which the app said nothing
         self._record = record
         self._pace = pace
         self._changed = changed
@@ -87,37 +105,96 @@ class Session:
         if greeting := self.relay.attributes.get("welcomeGreeting"):
             self.player.greet(greeting, self.relay.mode("welcomeGreetingInterruptible", "any"))
 
+    @property
+    def session_id(self) -> str:
+        return self.setup.session_id
+
+    async def begin(self) -> None:
+        """``setup``, and on a later socket of the session what the app does not know, or is taken not to know, yet."""
+        async with self._writing:
+            self._note(self.setup)
+            await self._send(dump(self.setup))
+            for frame in (*self._again, *self._kept):
+                await self._tell(frame)
+            self._again.clear()
+            self._kept.clear()
+            self._online.set()
+        self._record.session_ids.append(self.session_id)
+        self._changed()
+
     async def run(self) -> Ending:
         playing = asyncio.create_task(self.player.run(), name="player")
         # A player that failed must not leave a call that hears nothing for ever.
         playing.add_done_callback(lambda task: self._socket.transport.abort())
         try:
-            async for raw in self._socket:
-                await self._receive(raw)
-        except ConnectionClosed:
-            pass
+            await self._read_all()
+            while await self._reconnected(playing):
+                await self._read_all()
         finally:
             playing.cancel()
             await asyncio.wait([playing])
         if not playing.cancelled():
             playing.result()
         self.player.drop("lost")
-        self._record.close_codes.append(self._close_code or self._socket.close_code or 1006)
         return self._ending or LOST
+
+    async def _read_all(self) -> None:
+        try:
+            async for raw in self._socket:
+                self._vain = 0
+                await self._receive(raw)
+        except ConnectionClosed:
+            pass
+        self._online.clear()
+        self._record.close_codes.append(self._close_code or self._socket.close_code or 1006)
+
+    async def _reconnected(self, playing: asyncio.Task[None]) -> bool:
+        """Whether there is another socket for the session."""
+        unexpected = (self._socket.close_code or 1006) in UNEXPECTED
+        while self.reconnects and unexpected and self._vain < RECONNECTS:
+            self._vain += 1
+            await self._line.wait()
+            if self._ending is not None or playing.done():
+                return False
+            try:
+                self._socket = await self._dial()
+            except CallRefused:
+                await self._pace.wait(1.0)
+                continue
+            self._read = 0
+            await self.begin()
+            return True
+        return False
+
+    async def cut_line(self, again: int) -> None:
+        """Loses the socket, and has no other until ``mend_line``: then the last ``again`` events are told again."""
+        self.reconnects = True
+        self._line.clear()
+        self._again = (
+            [frame for _, frame in self._record.sent if not isinstance(frame, Setup)][-again:] if again else []
+        )
+        self._socket.transport.abort()
+
+    async def mend_line(self) -> None:
+        """Returns when the session has a socket again."""
+        self._line.set()
+        await self._online.wait()
 
     async def close(self, ending: Ending, code: int = 1000, reason: str = _BYE) -> None:
         """Ends the session in order; the first ending given is the one that counts."""
         self._ending = self._ending or ending
         self._close_code = code
+        self._line.set()
         await self._socket.close(code, reason)
 
     def abort(self, ending: Ending = LOST) -> None:
-        """Loses the connection without a word."""
+        """Loses the connection without a word, for good."""
         self._ending = self._ending or ending
+        self._line.set()
         self._socket.transport.abort()
 
     async def write(self, frames: Sequence[Incoming]) -> None:
-        """Writes the frames the app has subscribed to, together and in order; a lost socket is the reader's matter."""
+        """Writes the frames the app has subscribed to, together and in order, or keeps them for the next socket."""
         events = self.relay.events
         async with self._writing:
             for frame in frames:
@@ -126,9 +203,15 @@ class Session:
                 if isinstance(frame, AgentSpeaking | ClientSpeaking) and "speaker-events" not in events:
                     continue
                 self._note(frame)
-                await self._send(dump(frame))
-                if isinstance(frame, Interrupt):
-                    await self._mark_interrupt()
+                if self._online.is_set() or not self.reconnects:
+                    await self._tell(frame)
+                else:
+                    self._kept.append(frame)
+
+    async def _tell(self, frame: Incoming) -> None:
+        await self._send(dump(frame))
+        if isinstance(frame, Interrupt):
+            await self._mark_interrupt()
 
     async def write_raw(self, raw: str | bytes) -> None:
         """Writes anything at all, for what no Twilio would send."""

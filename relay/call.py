@@ -13,6 +13,7 @@ dropped.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 from relay.ending import Ending
@@ -24,6 +25,7 @@ from relay.events import (
     Event,
     LateResult,
     Prepared,
+    Reconnected,
     RoundEnded,
     SocketClosed,
     StartTimer,
@@ -50,7 +52,7 @@ from relay.models.base import ToolCall
 from relay.rules import CallRules, Phase, Turn
 from relay.speaking import Outbox, Record, Speaking
 from relay.speculation import Speculation
-from relay.turns import Turns
+from relay.turns import CUT_NOTE, Turns
 
 KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it
 
@@ -69,6 +71,7 @@ class Call:
         self._speculation = Speculation(rules.speculation_limit if rules.speculation else 0, self._out)
         self._keypad = Keypad()
         self._before: tuple[Item, ...] = ()
+        self._reconnected: Reconnected | None = None
         self._set_up = False
         self._pressed = (-KEY_ECHO, 0)  # the last key: when, and the position that was next
 
@@ -91,6 +94,16 @@ class Call:
     def language(self) -> str:
         """The caller's, as far as it is known."""
         return self.speaking.language
+
+    @property
+    def unfinished(self) -> bool:
+        """The agent has more to say or do, if only when the caller has left the floor to it."""
+        return self.turn is not None or self._turns.held
+
+    @property
+    def unrecorded(self) -> bool:
+        """Something that the caller said or pressed is not on record yet."""
+        return bool(self._keypad.digits) or self._turns.words_wait
 
     def conversation(self) -> list[Item]:
         """Everything said so far, in order."""
@@ -145,12 +158,14 @@ class Call:
                 self._turns.tool_progress(event)
             case LateResult():
                 self._late(event.item)
+            case Reconnected():
+                self._reconnect(event)
             case Prepared():
                 self._ready(event)
             case TimerFired():
                 self._timer(event.name)
             case SocketClosed():
-                self._closed()
+                self._closed(event)
             case Setup() | PeerError() | Unknown() | Delta():
                 pass
             case _:
@@ -193,7 +208,7 @@ class Call:
             case TimerFired(name="close"):
                 self._out.add(CloseSocket())
             case SocketClosed():
-                self._closed()
+                self._closed(event)
             case _:
                 pass
 
@@ -208,28 +223,54 @@ class Call:
     def _ready(self, event: Prepared) -> None:
         self._before = event.items
         self._out.add(CancelTimer("prepare"))
-        if event.resumed:
+        if self._reconnected is not None:
+            self._take_up(self._reconnected)
+        elif event.resumed:
             self.speaking.not_greeted()
-        if event.resumed and self.turn is None and self.phase is Phase.TALKING:
-            last = next((i for i in reversed(event.items) if not (isinstance(i, AssistantItem) and i.aside)), None)
-            if last is not None and not isinstance(last, AssistantItem):
-                self._turns.begin()
-            else:
-                self.speaking.line("cut_off")
+            if self.turn is None and self.phase is Phase.TALKING:
+                if self._answered(event.items):
+                    self.speaking.line("cut_off")
+                else:
+                    self._turns.begin()
         self._turns.prepared()
+
+    @staticmethod
+    def _answered(items: Sequence[Item]) -> bool:
+        """Nothing stands at the end that the agent has not answered."""
+        last = next((i for i in reversed(items) if not (isinstance(i, AssistantItem) and i.aside)), None)
+        return last is None or isinstance(last, AssistantItem)
+
+    def _reconnect(self, event: Reconnected) -> None:
+        self._reconnected = event
+        self.speaking.not_greeted()
+        self.speaking.plays_on(event.playing)
+
+    def _take_up(self, lost: Reconnected) -> None:
+        """Goes on where the socket was lost, unless the caller has gone on: what was cut then is not missed."""
+        if self.turn is not None or self.phase is not Phase.TALKING:
+            return
+        if not self._answered(self.conversation()):
+            self._turns.begin()
+        elif lost.unfinished:
+            self.record.add(NoteItem(CUT_NOTE))
+            self._turns.begin()
 
     def _late(self, item: ToolItem) -> None:
         """The result is on record already; the caller is still to be told."""
-        self._before = tuple(
-            item if isinstance(old, ToolItem) and (old.call_id, old.status) == (item.call_id, "unknown") else old
-            for old in self._before
-        )
+
+        def now(old: Item) -> Item:
+            late = isinstance(old, ToolItem) and (old.call_id, old.status) == (item.call_id, "unknown")
+            return item if late else old
+
+        self._before = tuple(map(now, self._before))
+        self.record.items = {position: now(old) for position, old in self.record.items.items()}
         self._turns.tell_late()
 
-    def _closed(self) -> None:
+    def _closed(self, event: SocketClosed) -> None:
         """What was heard, said and pressed until now is left on record."""
         self._ending.done = True
-        self.speaking.stopped()
+        if not event.plays_on:
+            self.speaking.stopped()
         self._turns.stopped()
         if self._keypad.digits:
             self._note_digits()

@@ -20,7 +20,7 @@ class Conversations:
     """The process' conversations: one writer each, the newest session's.
 
     After its session has left a conversation is remembered for ``keep`` seconds, and until it is written; of those at
-    most ``limit``, the oldest going first.
+    most ``limit``, the oldest going first. For as long the session may come back on another socket, in any process.
     """
 
     def __init__(
@@ -50,11 +50,15 @@ class Conversations:
         conversation: str,
         epoch: int,
         *,
+        session: str | None = None,
         on_fenced: Callable[[], None] | None = None,
         on_late: Callable[[ToolItem], None] | None = None,
     ) -> ConversationWriter:
         """The writer of a new session, to be prepared. An older session of the conversation in this process is fenced
-        at once, and what it left is taken over. Raises Fenced if this session is the older one."""
+        at once, and what it left is taken over. Raises Fenced if this session is the older one.
+
+        ``session``: Twilio's name for it. Another socket of a session is a new one by the same name.
+        """
         older = self._writers.get(conversation)
         if older is not None and older.epoch > epoch:
             raise Fenced("a newer session of this conversation is open in this process")
@@ -63,6 +67,7 @@ class Conversations:
             self._history,
             conversation,
             epoch,
+            session=session,
             spawn=self._spawn,
             on_fenced=on_fenced,
             on_late=on_late,
@@ -87,6 +92,24 @@ class Conversations:
             # The oldest that is written; only when Redis has been away for very long is there none.
             oldest = next((name for name in self._kept if not self._writers[name].pending), next(iter(self._kept)))
             self._forget(oldest)
+
+    def known_here(self, conversation: str, session: str) -> bool | None:
+        """Whether the session may come back: its socket is open or was lost lately, and it has not ended. None if this
+        process cannot tell."""
+        writer = self._writers.get(conversation)
+        if writer is None or writer.over or writer.session != session:
+            return None
+        if writer.ended:
+            return False
+        return self._lately(writer.lost_ms) or None  # it may have come back elsewhere since
+
+    async def known_to_store(self, conversation: str, session: str) -> bool:
+        """The same, as Redis knows it. Raises StoreError. Claims nothing."""
+        name, lost_ms = await self._history.session(conversation)
+        return name == session and self._lately(lost_ms)
+
+    def _lately(self, lost_ms: int) -> bool:
+        return not lost_ms or self._now_ms() - lost_ms <= self._keep * 1000
 
     async def close(self, timeout: float) -> int:
         """Writes everything within ``timeout`` seconds and forgets it. How many conversations could not be written."""

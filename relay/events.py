@@ -26,6 +26,16 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Reconnected:
+    """Comes before ``Prepared`` where only the socket of the session was lost: Twilio went on playing what it had been
+    given, and the caller may have noticed nothing. ``playing``: the items from the first on that may still be played,
+    by their positions (below 0). ``unfinished``: the agent had more to say or do."""
+
+    playing: tuple[tuple[int, Item], ...] = ()
+    unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Delta:
     """Words of the model, made fit for the ear: whole words, spacing kept."""
 
@@ -80,12 +90,15 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class SocketClosed:
-    """The socket is gone, whoever closed it."""
+    """The socket is gone, whoever closed it. ``plays_on``: only the socket, and another may come for the session."""
+
+    plays_on: bool = False
 
 
 Event = (
     Incoming
     | Prepared
+    | Reconnected
     | Delta
     | RoundEnded
     | TurnFailed

@@ -2,7 +2,8 @@
 
 They carry no number. So a session keeps digests of the last final prompts, keys and interrupts it has taken in, and
 the next socket of the same session skips the longest run of arrivals that ends that list: its longest suffix that is a
-prefix of what arrives. While that is still open, frames wait, ``WINDOW`` seconds at most. Pure.
+prefix of what arrives. While that is still open, frames wait, ``WINDOW`` seconds at most: one that ends every such run
+goes on at once, and with it those it had to wait for. Pure.
 """
 
 from __future__ import annotations
@@ -59,6 +60,11 @@ class Replay:
         """Nothing that comes from now on is a replay."""
         return not self._open
 
+    @property
+    def recognised(self) -> int:
+        """Frames that were a replay, as far as is known."""
+        return self._longest
+
     def take(self, frame: Incoming) -> list[Incoming]:
         """A frame has arrived: returns those that are new and known to be so, in order."""
         if self.over:
@@ -91,28 +97,47 @@ class Replay:
 class Gate:
     """Lets a session's frames through: none until it is known what its earlier sockets took in, then all but replays.
 
-    ``told`` is what a later socket of the session will need to know.
+    ``told`` is what a later socket of the session will need to know. A replay comes all at once: of frames ``over`` the
+    rate at which others are taken, ``MOST`` are let in, and kept only if the session had a socket before.
     """
 
     def __init__(self) -> None:
         self.told = Told()
-        self._early: list[Incoming] | None = []
+        self._early: list[tuple[Incoming, bool]] | None = []
         self._replay = Replay(())
+        self._spare = MOST
 
-    def take(self, frame: Incoming) -> list[Incoming]:
+    @property
+    def recognised(self) -> int:
+        """Frames that were a replay, as far as is known."""
+        return self._replay.recognised
+
+    def spare(self) -> bool:
+        """Whether one more frame over the rate is let in."""
+        self._spare -= 1
+        return self._spare >= 0
+
+    def take(self, frame: Incoming, over: bool = False) -> list[Incoming]:
         """A frame has arrived: returns those that may be acted on now."""
         if self._early is not None:
-            self._early.append(frame)
+            self._early.append((frame, over))
             return []
         return self._replay.take(frame)
 
-    def open(self, told: str) -> list[Incoming]:
-        """``told``: what earlier sockets of this session took in, "" for none. Returns what may be acted on now."""
+    def open(self, told: str | None) -> tuple[list[Incoming], int]:
+        """``told``: what earlier sockets of this session took in; None: it had none. Returns what may be acted on now,
+        and how many frames were over the rate and are dropped."""
         early, self._early = self._early or [], None
-        self.told = Told(told)
+        dropped = 0
+        if told is None:
+            self._spare = 0
+            dropped = sum(over for _, over in early)
+            early = [(frame, over) for frame, over in early if not over]
+        self.told = Told(told or "")
         self._replay = Replay(self.told.marks())
-        return [new for frame in early for new in self._replay.take(frame)]
+        return [new for frame, _ in early for new in self._replay.take(frame)], dropped
 
     def settle(self) -> list[Incoming]:
         """``WINDOW`` has passed since it was opened."""
+        self._spare = 0
         return self._replay.settle()

@@ -33,6 +33,7 @@ from relay.events import (
     CancelTurn,
     Close,
     CloseSocket,
+    Delta,
     DropSpeculation,
     End,
     Event,
@@ -40,6 +41,7 @@ from relay.events import (
     Play,
     Prepared,
     Put,
+    Reconnected,
     Say,
     SocketClosed,
     Speculate,
@@ -66,7 +68,7 @@ from relay.frames import (
 )
 from relay.frames import End as EndFrame
 from relay.frames import Play as PlayFrame
-from relay.items import Item, ToolItem
+from relay.items import AssistantItem, Item, ToolItem
 from relay.models.base import LanguageModel, ModelRequest
 from relay.replay import WINDOW, Gate, digest
 from relay.rounds import Rounds
@@ -76,11 +78,13 @@ from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext, ToolOutcome
 from relay.turn import window
 from relay.writer import ConversationWriter
+from relay.writer import Prepared as Before
 
 log = structlog.get_logger()
 
 WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 FRAMES_PER_SECOND = 200
+LOST = frozenset({"dropped", "error", "slow"})  # ways a socket ends after which another may come for its session
 READER_HOPS = 4  # passes of the event loop after which frames that had arrived have been read
 
 
@@ -161,6 +165,7 @@ class CallSession:
         self._rounds = Rounds(parts.model, parts.request, parts.telemetry, self._receive, self._spawn, clock)
         self._instructions = parts.request.instructions
         self._gate = Gate() if parts.reconnects else None
+        self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
         self._timers: dict[str, asyncio.Handle] = {}
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -168,6 +173,7 @@ class CallSession:
         self._cycle_open = False
         self._ended = False  # `end` was sent, or the socket is gone: nothing is sent any more
         self._reason = ""
+        self._replaced = False
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
         self._rate = _Rate()
@@ -190,8 +196,11 @@ class CallSession:
                     self._stop()
         finally:
             self._group = None
-            self._telemetry.calls_active.dec()
-            reason = self._reason or ("completed" if self._socket.closed_cleanly else "dropped")
+            if not self._replaced:
+                self._telemetry.calls_active.dec()
+            reason = self._why()
+            if reason not in LOST:
+                self._parts.writer.end()
             self._telemetry.calls_ended.labels(reason).inc()
             total = self._rounds.total
             log.info(
@@ -209,8 +218,14 @@ class CallSession:
         self._receive(LateResult(item))
 
     def fenced(self) -> None:
-        """A newer session owns the conversation: this one ends quietly."""
+        """A newer session, or a newer socket of this one, owns the conversation: this one ends quietly."""
+        if self._group is not None and not self._replaced:
+            self._replaced = True
+            self._telemetry.calls_active.dec()  # at once: a peer that is gone takes a while to say goodbye
         self._close(1000, "fenced")
+
+    def _why(self) -> str:
+        return self._reason or ("completed" if self._socket.closed_cleanly else "dropped")
 
     async def _read(self) -> None:
         async for raw in self._socket:
@@ -221,7 +236,8 @@ class CallSession:
                 self._close(1003, "binary")
                 return
             now = self._clock()
-            if self._rate.over(now):
+            over = self._rate.over(now)
+            if over and (self._gate is None or not self._gate.spare()):
                 self._reject("flood")
                 continue
             try:
@@ -232,15 +248,24 @@ class CallSession:
             if self._gate is None:
                 self._frame(frame, now)
             else:
-                self._let_in(self._gate.take(frame), self._gate)
+                self._let_in(self._gate.take(frame, over), self._gate)
 
     def _let_in(self, frames: Sequence[Incoming], gate: Gate) -> None:
-        """Acts on what is no replay, and notes what a later socket is not to answer again."""
+        """Acts on what is no replay."""
         for frame in frames:
+            gate.told.add(digest(frame))
             self._frame(frame, self._clock())
-            if mark := digest(frame):
-                gate.told.add(mark)
-                self._parts.writer.note(session=self._setup.session_id, told=gate.told.text)
+
+    def _note(self, gate: Gate) -> None:
+        """Notes what a later socket is not to answer again, once it is on record, and whether it is to go on."""
+        told, unfinished = self._noted
+        if not self.call.unrecorded:
+            told = gate.told.text
+        if not self._ended:
+            unfinished = self.call.unfinished
+        if self._noted != (told, unfinished):
+            self._noted = told, unfinished
+            self._parts.writer.note(told=told, unfinished=int(unfinished))
 
     def _frame(self, frame: Incoming, read: float) -> None:
         if isinstance(frame, ClientSpeaking | Interrupt | Dtmf) or (isinstance(frame, Prompt) and not frame.last):
@@ -270,7 +295,7 @@ class CallSession:
     def _stop(self) -> None:
         """The reader has ended: so does everything that belongs to the session."""
         self._ended = True
-        self._receive(SocketClosed())
+        self._receive(SocketClosed(plays_on=self._gate is not None and self._why() in LOST))
         self._rounds.stop()
         for handle in self._timers.values():
             handle.cancel()
@@ -309,14 +334,32 @@ class CallSession:
         except Exception as error:
             self._crashed(error)
             return
-        resumed = self._resumed or bool(before.items)
-        self._receive(Prepared(before.items, resumed))
         context = self._parts.context
         self._parts.writer.note(agent=context.agent, channel=context.channel, person=context.person)
+        if before.same:
+            self._reconnected(before)
         if self._gate is not None:
-            same = before.state.get("session") == self._setup.session_id
-            self._let_in(self._gate.open(before.state.get("told", "") if same else ""), self._gate)
-            self._start_timer("replay", WINDOW)
+            self._open(self._gate, before)
+        self._receive(Prepared(before.items, self._resumed or bool(before.items)))
+
+    def _reconnected(self, before: Before) -> None:
+        unfinished = before.state.get("unfinished") == "1"
+        log.info("socket of a session replaced", unfinished=unfinished)
+        last = before.playing[-1][1] if before.playing else None
+        # The reply that was being sent goes on in the same talk cycle.
+        self._cycle_open = unfinished and isinstance(last, AssistantItem) and last.status == "open" and not last.origin
+        self._receive(Reconnected(before.playing, unfinished))
+
+    def _open(self, gate: Gate, before: Before) -> None:
+        """Now it is known what may be told again. Before the call goes on, so that it goes on from what is new."""
+        told = before.state.get("told", "") if before.same else None
+        self._noted = before.state.get("told", ""), before.state.get("unfinished") == "1"
+        frames, dropped = gate.open(told)
+        for _ in range(dropped):
+            self._reject("flood")
+        self._let_in(frames, gate)
+        self._note(gate)
+        self._start_timer("replay", WINDOW)
 
     # -- between the call and the world
 
@@ -326,6 +369,8 @@ class CallSession:
         try:
             for action in self.call.receive(event, self._clock() - self._t0):
                 self._perform(action)
+            if self._gate is not None and type(event) is not Delta:
+                self._note(self._gate)
         except Exception as error:
             self._crashed(error)
 
@@ -469,6 +514,7 @@ class CallSession:
         self._timers.pop(name, None)
         if name == "replay" and self._gate is not None:
             self._let_in(self._gate.settle(), self._gate)
+            log.info("frames told again", count=self._gate.recognised)
         else:
             self._receive(TimerFired(name))
 

@@ -5,6 +5,7 @@ Every method that can lead to something appends actions to the shared ``Outbox``
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from relay.events import Action, Close, Play, Put, Say, StartTimer
@@ -125,6 +126,18 @@ class Speaking:
     def greeting(self, text: str) -> None:
         """Twilio speaks it by itself: no frame of ours, but words the caller may hear and cut."""
         self._shut(self.begin(0, text, "greeting"))
+
+    def plays_on(self, items: Sequence[tuple[int, Item]]) -> None:
+        """Twilio went on playing these while the socket was lost. They keep their positions, which lie before all of
+        this socket's."""
+        self._record.items |= dict(items)
+        for position, item in items:
+            if isinstance(item, AssistantItem) and item.status == "open":
+                started = (item.started - self._rules.epoch) / 1000
+                utterance = Utterance(position, 0, started, origin=item.origin, heard_words=item.heard)
+                utterance.append(item.text)
+                self.ledger.utterances.append(utterance)
+                self._shut(utterance)
 
     def not_greeted(self) -> None:
         """A greeting nobody is known to have heard was not spoken: the socket goes on with an earlier conversation."""

@@ -73,6 +73,11 @@ class Turns:
         """A prompt would be answered at once, with no history but that of now."""
         return self._prepared and self.current is None and not self._desk.running_effects()
 
+    @property
+    def words_wait(self) -> bool:
+        """Words of the caller's are not on record yet."""
+        return bool(self._words)
+
     # -- what begins, holds and ends a turn
 
     def prepared(self) -> None:

@@ -24,7 +24,7 @@ from relay.store.history import HistoryStore, Loaded, repair
 log = structlog.get_logger()
 
 MOST_AT_ONCE = 200  # items of one write
-RESERVED = frozenset({"epoch", "before", "seen"})  # fields of the state that are not the session's to note
+RESERVED = frozenset({"epoch", "before", "seen", "session", "lost"})  # fields of the state that are not to be noted
 RETRY_LOAD = 0.1  # seconds until a failed load is tried once more
 
 
@@ -48,11 +48,16 @@ USUAL_PACE = Pace()
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """What a session starts from: the items that earlier sessions left, repaired and in order, and the conversation's
-    state. ``stored`` is False if Redis could not be asked in time: then they are what this process remembers."""
+    state. ``stored`` is False if Redis could not be asked in time: then they are what this process remembers.
+
+    ``same``: they are of this very session, which has lost its socket. ``playing``: then, behind the others, the items
+    from the first on that was open, as they were, by their numbers (below 0), under which they may be put anew."""
 
     items: tuple[Item, ...] = ()
     state: Mapping[str, str] = field(default_factory=dict)
     stored: bool = True
+    same: bool = False
+    playing: tuple[tuple[int, Item], ...] = ()
 
 
 class ConversationWriter:
@@ -60,7 +65,8 @@ class ConversationWriter:
 
     ``on_fenced`` is called once when a newer session, here or elsewhere, owns the conversation: the session is to end
     quietly and start no side effect. ``on_late`` gets the result of a side effect that an earlier session of this
-    process had begun; it is in the history already.
+    process had begun; it is in the history already. ``session``: the name under which it may come back on another
+    socket.
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class ConversationWriter:
         epoch: int,
         *,
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None] | None],
+        session: str | None = None,
         on_fenced: Callable[[], None] | None = None,
         on_late: Callable[[ToolItem], None] | None = None,
         predecessor: ConversationWriter | None = None,
@@ -78,6 +85,8 @@ class ConversationWriter:
     ) -> None:
         self.conversation = conversation
         self.epoch = epoch
+        self.session = session
+        self.ended = False  # in order: the session does not come back
         self._history = history
         self._spawn = spawn
         self._on_fenced = on_fenced
@@ -118,6 +127,11 @@ class ConversationWriter:
     def over(self) -> bool:
         """Another session owns the conversation, or the writer was closed: nothing is written any more."""
         return self._over
+
+    @property
+    def lost_ms(self) -> int:
+        """When the session lost its socket, in ms since 1970; 0 while it has one."""
+        return self._seen if self._left else 0
 
     async def prepare(self, timeout: float) -> Prepared:
         """Claims and loads the conversation and learns the base, within ``timeout`` seconds.
@@ -163,6 +177,11 @@ class ConversationWriter:
         self._state.update((name, str(value)) for name, value in fields.items())
         self._state_dirty = True
         self._schedule(0.0)
+
+    def end(self) -> None:
+        """The session ends in order, and does not come back."""
+        if not self._over and self._successor is None:
+            self.ended = self._state_dirty = True
 
     async def flush(self, timeout: float) -> bool:
         """Writes what there is without waiting for its time. True when all of it is written within ``timeout`` seconds.
@@ -223,12 +242,14 @@ class ConversationWriter:
         entries, dropped_ms = stored.copy(), loaded.seen if loaded else 0
         stored_state = {name: value for name, value in loaded.state.items() if name not in RESERVED} if loaded else {}
         state = stored_state.copy()
+        session = loaded.state.get("session", "") if loaded else ""
         older, self._predecessor = self._predecessor, None
         if older is not None and older._still_right(loaded):
             base = older._settle_base()
             entries |= {base + number: item for number, item in older._items.items()}
             state |= older._state
             dropped_ms = older._seen
+            session = "" if older.ended else older.session or ""
             if loaded is None:
                 self._unconfirmed = older._unconfirmed or older.epoch
         if older is not None:
@@ -236,7 +257,8 @@ class ConversationWriter:
 
         base = self._base = max(loaded.base if loaded else self.epoch << 12, max(entries, default=-1) + 1)
         found = sorted((position, item) for position, item in entries.items() if item is not None)
-        items, rewrites = repair(found, dropped_ms)
+        same = bool(session) and session == self.session
+        items, rewrites = repair(found, dropped_ms, plays_on=same)
         entries |= dict(rewrites)
         self._items |= {position - base: item for position, item in entries.items()}
         # What Redis lacks: repairs, what was never written, what it lost; all of it where it could not be asked.
@@ -246,7 +268,14 @@ class ConversationWriter:
         self._state = state | self._state
         if self.pending:
             self._schedule(0.0)
-        return Prepared(tuple(item for _, item in items), dict(self._state), stored=loaded is not None)
+        playing = next((at for at, (_, item) in enumerate(items) if _is_open(item)), len(items))
+        return Prepared(
+            tuple(item for _, item in items[:playing]),
+            dict(self._state),
+            stored=loaded is not None,
+            same=same,
+            playing=tuple((position - base, item) for position, item in items[playing:]),
+        )
 
     def _still_right(self, loaded: Loaded | None) -> bool:
         """Whether what is remembered here is the latest: a session elsewhere may have gone on since."""
@@ -357,11 +386,13 @@ class ConversationWriter:
         assert self._base is not None
         numbers = sorted(self._dirty)[:MOST_AT_ONCE]
         batch = [(self._base + number, self._items[number]) for number in numbers]
-        state = dict(self._state) if self._state_dirty else {}
+        # What the state says has been taken in is in the items: it goes with the last of them.
+        last = len(numbers) == len(self._dirty)
+        state = self._fields() if self._state_dirty and last else {}
         if self._seen:
             state["seen"] = str(self._seen)
         self._dirty.difference_update(numbers)
-        self._state_dirty = False
+        self._state_dirty = self._state_dirty and not last
         self._in_flight = True
         now = asyncio.get_running_loop().time()
         self._due = now if self._dirty else inf
@@ -377,6 +408,12 @@ class ConversationWriter:
             raise
         finally:
             self._in_flight = False
+
+    def _fields(self) -> dict[str, str]:
+        if self.session is None:
+            return dict(self._state)
+        lost = str(self.lost_ms) if self.lost_ms else ""
+        return self._state | {"session": "" if self.ended else self.session, "lost": lost}
 
     def _fence(self) -> None:
         # What a successor in this process has not taken yet stays for it: it is what fences us.

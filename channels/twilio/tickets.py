@@ -2,7 +2,8 @@
 
 A ticket goes out as a ``<Parameter>`` of the TwiML and comes back in ``setup``. It is an HMAC over CallSid, agent and
 expiry, so any process that shares the key can check it while Redis is away (the handshake's own signature has no time
-in it and could be replayed). That it is used once is remembered in the process and, where Redis answers, there.
+in it and could be replayed). Who used it first is remembered in the process and, where Redis answers, there; what an
+expired or a used one is still good for is for ``handlers/admission.py`` to say.
 
 Text: ``1.<expiry, epoch seconds>.<ticket id>.<HMAC-SHA256, base64url>.<agent, percent-encoded>``.
 """
@@ -50,7 +51,7 @@ class InvalidTicket(RelayError):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a valid ticket says. ``expires`` in epoch seconds; ``id`` names it once for all."""
+    """What a ticket of ours says. ``expires`` in epoch seconds; ``id`` names it once for all."""
 
     id: str = field(repr=False)
     call_sid: str
@@ -58,12 +59,15 @@ class Ticket:
     expires: int
 
 
+Use = Literal["first", "again", "other"]
+"""Of a ticket: nobody had used it; the same user had; another had."""
+
+
 class TicketRecord(Protocol):
     """Where first uses are shared between processes (``relay.store.tickets.Tickets``)."""
 
-    async def use(self, ticket: str, user: str, seconds: float, /) -> bool:
-        """True for the first user to ask, and for that user again, within so many seconds. Raises StoreError when
-        nobody knows."""
+    async def use(self, ticket: str, user: str, seconds: float, /) -> Use:
+        """Remembers the first user for so many seconds. Raises StoreError when nobody knows."""
         ...
 
 
@@ -77,18 +81,17 @@ class UsedTickets:
     def __len__(self) -> int:
         return len(self._used)
 
-    def use(self, ticket_id: str, user: str, expires: float, now: float) -> bool:
-        """True for the first user of the ticket, and for that user again."""
+    def use(self, ticket_id: str, user: str, expires: float, now: float) -> Use:
         # Tickets live equally long, so the order of use is the order of expiry but for a few seconds.
         while self._used and self._used[oldest := next(iter(self._used))][1] <= now:
             del self._used[oldest]
         if ticket_id in self._used:
-            return self._used[ticket_id][0] == user
+            return "again" if self._used[ticket_id][0] == user else "other"
         if len(self._used) >= self._limit:
             # Forgetting the oldest is better than refusing a caller: its signature and expiry are still checked.
             del self._used[next(iter(self._used))]
         self._used[ticket_id] = (user, expires)
-        return True
+        return "first"
 
 
 class Tickets:
@@ -119,8 +122,8 @@ class Tickets:
         expires, ticket_id, name = str(int(now + self._lifetime)), secrets.token_urlsafe(12), quote(agent, safe="")
         return ".".join(("1", expires, ticket_id, _mac(self._keys[0], expires, ticket_id, name, call_sid), name))
 
-    def verify(self, text: str, call_sid: str, now: float) -> Ticket:
-        """What the ticket says, if we made it for this call and it has not expired; raises InvalidTicket.
+    def verify(self, text: str, call_sid: str) -> Ticket:
+        """What the ticket says, if we made it for this call; raises InvalidTicket. Whether it has expired is not asked.
 
         Looks at nothing but its arguments and the keys: it does not use the ticket up.
         """
@@ -133,35 +136,26 @@ class Tickets:
             valid |= hmac.compare_digest(mac, _mac(key, expires, ticket_id, name, call_sid))
         if not valid:
             raise InvalidTicket("signature")
-        if int(expires) <= now:
-            raise InvalidTicket("expired")
         return Ticket(ticket_id, call_sid, unquote(name), int(expires))
 
-    def claim(self, ticket: Ticket, session_id: str, now: float) -> None:
-        """Uses a verified ticket up for this session, as far as this process knows; raises InvalidTicket."""
-        if not self._used.use(ticket.id, session_id, ticket.expires, now):
-            raise InvalidTicket("used")
+    def use(self, ticket: Ticket, session_id: str, now: float) -> Use:
+        """Uses a verified ticket up for this session, as far as this process knows."""
+        return self._used.use(ticket.id, session_id, ticket.expires, now)
 
-    async def redeem(self, text: str, call_sid: str, session_id: str, now: float) -> Ticket:
-        """Verifies the ticket and uses it up for this session; raises InvalidTicket, also when another session used it.
+    async def record(self, ticket: Ticket, session_id: str, now: float) -> Use:
+        """The same as far as all processes know.
 
-        The same session may come again: after a lost connection Twilio may open a second socket for it. A record that
-        does not answer within its deadline, or answers an error, is not waited for: the ticket is good. A cancel leaves
-        the ticket used by the session.
+        A record that does not answer within its deadline, or answers an error, is not waited for: the ticket is good.
+        A cancel leaves the ticket used by the session or not.
         """
-        ticket = self.verify(text, call_sid, now)
-        self.claim(ticket, session_id, now)
-        if self._record is not None and not await self._first_in_record(self._record, ticket, session_id, now):
-            raise InvalidTicket("used")
-        return ticket
-
-    async def _first_in_record(self, record: TicketRecord, ticket: Ticket, session_id: str, now: float) -> bool:
+        if self._record is None:
+            return "first"
         try:
             async with asyncio.timeout(self._record_deadline):
-                return await record.use(ticket.id, session_id, ticket.expires - now)
+                return await self._record.use(ticket.id, session_id, ticket.expires - now)
         except (StoreError, TimeoutError) as error:
             log.info("ticket use not recorded", error=type(error).__name__)
-            return True
+            return "first"
 
 
 def ticket_keys(auth_tokens: Sequence[str], data_dir: Path) -> tuple[bytes, ...]:

@@ -3,7 +3,9 @@
 ``conversation:{id}:items``   sorted set, score = position, member = the item's JSON with its position as ``p`` (members
                               of a sorted set are unique: two equal items at two positions must not become one)
 ``conversation:{id}:state``   hash: ``epoch`` (of the session that owns the conversation), ``before`` (of the one before
-                              it), ``seen`` (when the owner last had something to write), and what the session notes
+                              it), ``seen`` (when the owner last had something to write), ``session`` (Twilio's name for
+                              the owner, as long as it may come back on another socket), ``lost`` (when its socket was
+                              lost, "" while it is open), and what the session notes
 
 An epoch is the time, in ms since 1970, at which a session's socket was accepted. Every access claims the conversation
 for its epoch and is refused (``Fenced``) when a newer one holds it. All of it may be repeated at will.
@@ -74,11 +76,14 @@ class HistoryStore(Protocol):
         state: Mapping[str, str] | None = None,
     ) -> None: ...
 
+    async def session(self, conversation: str) -> tuple[str, int]: ...
+
 
 class History:
     """Loads and writes conversations; ``ttl`` in seconds counts from the last access."""
 
     def __init__(self, redis: Redis, ttl: float) -> None:
+        self._redis = redis
         self._ttl_ms = int(ttl * 1000)
         self._load = script(redis, "history_load")
         self._put = Batch(redis, script(redis, "history_put"))
@@ -124,16 +129,26 @@ class History:
         if not written:
             raise Fenced("a newer session owns this conversation")
 
+    async def session(self, conversation: str) -> tuple[str, int]:
+        """The session that may come back, "" for none, and when its socket was lost (ms since 1970), 0 while it is not
+        known to be. Claims nothing. Raises StoreError."""
+        with translate():
+            name, lost = await self._redis.hmget(state_key(conversation), ["session", "lost"])
+        return text(name or b""), int(lost or 0)
+
 
 Rewrite = tuple[int, Item | None]
 
 
-def repair(entries: Sequence[tuple[int, Item]], dropped_ms: int) -> tuple[list[tuple[int, Item]], list[Rewrite]]:
+def repair(
+    entries: Sequence[tuple[int, Item]], dropped_ms: int, *, plays_on: bool = False
+) -> tuple[list[tuple[int, Item]], list[Rewrite]]:
     """What a resumed session makes of what the session before it left, and what it therefore has to write.
 
     A tool call still running has no owner any more: its outcome is unknown. A reply still open is cut to the words
     known to be played, or, where none are, to those that fit between its first frame and ``dropped_ms`` (ms since
-    1970, by the same clock as the items' ``started``); it goes where nothing was heard. Doing it twice changes nothing.
+    1970, by the same clock as the items' ``started``); it goes where nothing was heard. Where it ``plays_on``, because
+    only the socket was lost, it stays as it is. Doing it twice changes nothing.
     """
     items: list[tuple[int, Item]] = []
     rewrites: list[Rewrite] = []
@@ -142,7 +157,7 @@ def repair(entries: Sequence[tuple[int, Item]], dropped_ms: int) -> tuple[list[t
         match item:
             case ToolItem(status="running"):
                 repaired = replace(item, status="unknown", output=UNKNOWN_OUTCOME)
-            case AssistantItem(status="open"):
+            case AssistantItem(status="open") if not plays_on:
                 repaired = _heard(item, dropped_ms)
         if repaired is not item:
             rewrites.append((position, repaired))
