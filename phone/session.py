@@ -147,6 +147,7 @@ class Session:
             pass
         self._online.clear()
         self._record.close_codes.append(self._close_code or self._socket.close_code or 1006)
+        self._changed()
 
     async def _reconnected(self, playing: asyncio.Task[None]) -> bool:
         """Whether there is another socket for the session."""
@@ -170,9 +171,8 @@ class Session:
         """Loses the socket, and has no other until ``mend_line``: then the last ``again`` events are told again."""
         self.reconnects = True
         self._line.clear()
-        self._again = (
-            [frame for _, frame in self._record.sent if not isinstance(frame, Setup)][-again:] if again else []
-        )
+        events: list[Incoming] = [frame for _, frame in self._record.sent if not isinstance(frame, Setup)]
+        self._again = events[len(events) - again :]
         self._socket.transport.abort()
 
     async def mend_line(self) -> None:

@@ -16,7 +16,6 @@ from redis.asyncio import Redis
 from phone.caller import FAST, Caller
 from phone.model import Gate, Reply
 from phone.twiml import ConversationRelay, Hangup, parse_twiml
-from relay.frames import Prompt
 from relay.items import AssistantItem, Item
 from tests.calls.checks import has_read, heard, in_order, remembered, remembers, shown
 from tests.calls.front import Front
@@ -33,8 +32,6 @@ greeting = "{GREETING}"
 tools = {NAMES}
 [says]
 fillers = []
-[relay]
-applicationReconnect = true
 """
 
 
@@ -169,37 +166,6 @@ async def test_dropped_while_a_side_effect_runs(house: House) -> None:
         assert [result.get("status") or result.get("error") for result in results] == ["unknown", "unknown_outcome"]
         gate.set()
         await in_order(call)
-
-
-async def test_a_session_replaced_has_no_say_any_more(house: House) -> None:
-    """The old session of a half-open connection ends, and nothing of it follows in the history."""
-    async with Caller(house.front.url, pace=FAST) as call:
-        await call.greeting_played()
-        await remembered(house.first, call.record.call_sid, lambda items: len(items) == 1)
-        await call.reconnect()
-        await call.until(lambda: heard(call)[-1] == CUT_OFF)
-        house.first.model.script(Reply("Fine."))
-        await call.say("Are you there?")
-        await call.until(lambda: heard(call)[-1] == "Fine.")
-        await remembers(
-            house.first,
-            call,
-            [("assistant", GREETING), ("assistant", CUT_OFF), ("user", "Are you there?"), ("assistant", "Fine.")],
-        )
-
-
-async def test_frames_told_again_after_a_reconnect(house: House) -> None:
-    """With ``applicationReconnect`` Twilio replays what it has sent: what was answered is not answered again."""
-    house.first.model.script(Reply("Hello, Ada."), Reply("Anything."))
-    async with Caller(house.front.url, pace=FAST) as call:
-        await call.greeting_played()
-        await call.say("I am Ada")
-        await call.until(lambda: heard(call)[-1] == "Hello, Ada.")
-        await remembered(house.first, call.record.call_sid, lambda items: len(items) == 3)
-        await call.reconnect([Prompt("I am Ada", "en-US"), Prompt("And you?", "en-US")])
-        await call.until(lambda: heard(call)[-1] == "Anything.")
-        words = [text for kind, text in shown(house.first.model.asked[-1]) if kind == "user"]
-        assert words == ["I am Ada", "And you?"]
 
 
 @pytest.mark.parametrize("transfer_to", ["", NUMBER], ids=["nobody", "a person"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import orjson
 import pytest
@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from channels.twilio.tickets import Ticket, Tickets
+from handlers.admission import Admission
 from handlers.guard import TwilioGate
 from handlers.relay_socket import FRAME_LIMIT, HEARTBEAT, AiohttpSocket, RelaySocket
 from handlers.signatures import PublicAddress, TwilioSignatures
@@ -54,6 +55,24 @@ class Desk:
 
 
 @dataclass
+class Sessions:
+    """What is known of sessions; None: this process, or Redis, cannot tell."""
+
+    here: bool | None = None
+    store: bool | None = False
+    asked: int = 0  # of Redis
+
+    def known_here(self, conversation: str, session: str) -> bool | None:
+        return self.here
+
+    async def known_to_store(self, conversation: str, session: str) -> bool:
+        self.asked += 1
+        if self.store is None:
+            await asyncio.Event().wait()
+        return bool(self.store)
+
+
+@dataclass
 class Route:
     url: str
     desk: Desk
@@ -68,11 +87,14 @@ class Route:
 
 
 @asynccontextmanager
-async def route(gate: TwilioGate | None = None, **options: object) -> AsyncIterator[Route]:
+async def route(
+    gate: TwilioGate | None = None, sessions: Sessions | None = None, **options: object
+) -> AsyncIterator[Route]:
     """The route on a port of its own; ``options`` as ``RelaySocket`` has them."""
     desk, telemetry = Desk(), Telemetry()
-    options = {"now": lambda: NOW, "setup_deadline": 5.0} | options
-    handler = RelaySocket(gate or TwilioGate(None, None), Tickets([KEY], 120), telemetry, desk.serve, **options)  # type: ignore[arg-type]
+    options = {"setup_deadline": 5.0} | options
+    admission = Admission(Tickets([KEY], 120), sessions or Sessions(), deadline=0.05, now=lambda: NOW)
+    handler = RelaySocket(gate or TwilioGate(None, None), admission, telemetry, desk.serve, **options)  # type: ignore[arg-type]
     app = web.Application()
     app.router.add_get(PATH, handler.handle, allow_head=False)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
@@ -282,18 +304,66 @@ async def test_a_wrong_ticket(ticket: str | None, reason: str) -> None:
 
 
 async def test_a_used_ticket() -> None:
-    """A ticket opens one session: another one closes with 1008, the same one may come again on a new socket."""
-    async with route() as there, there.connect() as one, there.connect() as again:
+    """A ticket opens one session: another one closes with 1008, also while the first is on."""
+    async with route() as there, there.connect() as one:
         text = setup()
-        for socket in (one, again):
-            await socket.send(text)
-            assert await socket.recv() == "taken"
+        await one.send(text)
+        assert await one.recv() == "taken"
         stolen = orjson.loads(text) | {"sessionId": "VX" + "5" * 32}
         async with there.connect() as other:
             await other.send(orjson.dumps(stolen).decode())
             assert await close_code(other) == 1008
         assert there.rejected("ticket_used") == 1
-        assert [each.session_id for each, _, _ in there.desk.taken] == [SESSION, SESSION]
+        assert [each.session_id for each, _, _ in there.desk.taken] == [SESSION]
+
+
+USED, EXPIRED = NOW, NOW - 121
+
+
+@pytest.mark.parametrize(
+    ("minted", "sessions", "taken"),
+    [
+        (USED, Sessions(here=True), True),
+        (USED, Sessions(here=False, store=True), False),
+        (USED, Sessions(store=True), True),
+        (USED, Sessions(store=False), False),
+        (USED, Sessions(store=None), True),
+        (EXPIRED, Sessions(here=True), True),
+        (EXPIRED, Sessions(here=False, store=True), False),
+        (EXPIRED, Sessions(store=True), True),
+        (EXPIRED, Sessions(store=False), False),
+        (EXPIRED, Sessions(store=None), False),
+    ],
+    ids=lambda value: {USED: "used", EXPIRED: "expired"}.get(value, "") if isinstance(value, float) else None,
+)
+async def test_another_socket_of_a_session(minted: float, sessions: Sessions, taken: bool) -> None:
+    """A used or expired ticket is good for a session that may come back, as this process knows or else Redis. Where
+    nobody knows, its age decides."""
+    text = setup(custom_parameters={"ticket": TICKETS.mint(CALL, "default", minted)})
+    sessions = replace(sessions)
+    async with route(sessions=sessions) as there:
+        if minted == USED:
+            async with there.connect() as first:
+                await first.send(text)
+                assert await first.recv() == "taken"
+        async with there.connect() as socket:
+            await socket.send(text)
+            if taken:
+                assert await socket.recv() == "taken"
+            else:
+                assert await close_code(socket) == 1008
+        assert there.rejected("ticket_used" if minted == USED else "ticket_expired") == (not taken)
+        assert sessions.asked == (sessions.here is None)
+
+
+async def test_a_wrong_ticket_of_a_known_session() -> None:
+    """Whatever is known, a ticket that is not ours, or another call's, opens nothing."""
+    sessions = Sessions(here=True, store=True)
+    async with route(sessions=sessions) as there:
+        for wrong in (Tickets([b"x" * 32], 120).mint(CALL, "default", NOW), TICKETS.mint("CA9", "default", NOW)):
+            assert await refused_with(there, setup(custom_parameters={"ticket": wrong})) == 1008
+        assert there.rejected("ticket_signature") == 2
+        assert sessions.asked == 0
 
 
 async def test_a_binary_first_frame() -> None:

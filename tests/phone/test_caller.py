@@ -13,6 +13,7 @@ from twilio.request_validator import RequestValidator
 from phone.caller import FAST, BadTwiml, Caller, CallRefused, Outcome, Pace
 from phone.exchange import Exchange
 from phone.record import Line
+from phone.session import RECONNECTS
 from relay.frames import (
     AgentSpeaking,
     ClientSpeaking,
@@ -29,6 +30,7 @@ from relay.frames import (
     Text,
     TokensPlayed,
 )
+from tests.calls.checks import Ear, shutting
 from tests.fakes.echo_app import EchoApp, Wire, echo
 
 REPLY = "First comes this sentence here. Then there is a second one, which is longer. And a third."
@@ -546,14 +548,53 @@ async def test_a_socket_the_app_closes_is_a_lost_one() -> None:
 
 
 async def test_reconnecting_a_session() -> None:
-    """applicationReconnect: another socket of the same session, setup again, then what is replayed; no callback."""
+    """applicationReconnect: another socket of the same session, setup again, then what is told again; no callback."""
     async with EchoApp() as app, call_to(app) as call:
         await call.say("one")
         await call.reply()
-        await call.reconnect([Prompt("one", "en-US")])
+        told = next(len(call.record.sent) - at for at, (_, it) in enumerate(call.record.sent) if isinstance(it, Prompt))
+        await call.reconnect(again=told)
         await call.until(lambda: len(call.frames) == 2)
-        assert app.setups[0].session_id == app.setups[1].session_id
+        assert app.setups[0] == app.setups[1]
         assert app.actions == []
+        assert [turn.said for turn in call.record.turns] == ["", "one"]
+
+
+async def test_a_session_without_a_socket() -> None:
+    """What was given to say is played on, and what happens meanwhile is told on the next socket, in order."""
+    ear = Ear()
+    async with EchoApp() as app, Caller(app.url, pace=ear.pace, listen=shutting(ear, 1)) as call:
+        await call.say("one")
+        await call.until(lambda: call.record.turn.heard == "You")
+        async with call.offline():
+            assert call.record.close_codes == [1006]
+            ear.open()
+            assert await call.reply() == "You said: one."
+            await call.say("two")
+            assert app.frames[-1] == AgentSpeaking(True)
+        await call.reply()
+        told = [frame for frame in app.frames if not isinstance(frame, ClientSpeaking)]
+        told = told[told.index(Prompt("one", "en-US")) : told.index(Prompt("two", "en-US")) + 1]
+        assert told == [
+            Prompt("one", "en-US"),
+            AgentSpeaking(True),
+            app.setups[0],
+            TokensPlayed("You said:"),
+            TokensPlayed("one."),
+            AgentSpeaking(False),
+            Prompt("two", "en-US"),
+        ]
+
+
+async def test_an_app_that_stays_away() -> None:
+    """After some sockets in vain the session is lost, and the action callback tells."""
+
+    async def leave(wire: Wire, frame: Incoming) -> None:
+        await wire.socket.close(code=1011)
+
+    async with EchoApp(leave, applicationReconnect="true", action=False) as app, call_to(app) as call:
+        outcome = await call.ended()
+        assert (outcome.how, len(app.setups)) == ("lost", 1 + RECONNECTS)
 
 
 async def test_redirects_are_followed() -> None:
