@@ -269,8 +269,7 @@ class Call:
     def _closed(self, event: SocketClosed) -> None:
         """What was heard, said and pressed until now is left on record."""
         self._ending.done = True
-        if not event.plays_on:
-            self.speaking.stopped()
+        self.speaking.stopped(plays_on=event.plays_on)
         self._turns.stopped()
         if self._keypad.digits:
             self._note_digits()

@@ -20,6 +20,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from math import inf
 
 CHARACTERS_PER_SECOND = 14.0
 SPEECH_DELAY = 0.35  # seconds from the first token to the first sound, measured on live calls
@@ -125,7 +126,7 @@ class Ledger:
         self.preempted: list[Utterance] = []  # cut by our own output; proof of them may still come
         self.proof = False  # tokensPlayed has been seen in this session
         self._cut_until = 0.0  # what follows output that was cut by ours is not heard before this
-        self._free = 0.0  # when what was taken out will have been spoken by the clock: the next begins after it
+        self._free = -inf  # when what was taken out will have been spoken by the clock: the next begins after it
 
     def open(self, utterance: Utterance) -> Utterance:
         """A new utterance at the end. What an interrupt had cut before is settled: late proof of it would be mistaken

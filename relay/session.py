@@ -346,8 +346,9 @@ class CallSession:
         unfinished = before.state.get("unfinished") == "1"
         log.info("socket of a session replaced", unfinished=unfinished)
         last = before.playing[-1][1] if before.playing else None
-        # The reply that was being sent goes on in the same talk cycle.
+        # Nobody has closed the talk cycle of a reply that was being sent.
         self._cycle_open = unfinished and isinstance(last, AssistantItem) and last.status == "open" and not last.origin
+        self._close_cycle()
         self._receive(Reconnected(before.playing, unfinished))
 
     def _open(self, gate: Gate, before: Before) -> None:

@@ -227,8 +227,12 @@ class Speaking:
         if self.agent_on_at is None:
             self._settle(SETTLE_GRACE - EARLY)
 
-    def stopped(self) -> None:
-        """Nothing more will be played: what is on record becomes what was heard."""
+    def stopped(self, *, plays_on: bool = False) -> None:
+        """Nothing more will be sent. Nor played, unless it ``plays_on``: what is on record becomes what was heard."""
+        if plays_on:
+            for utterance in self.ledger.utterances:
+                self._save(utterance)
+            return
         self.ledger.stopped(self._outbox.now)
         for utterance in self.ledger.utterances:
             utterance.open = False

@@ -264,7 +264,7 @@ class ConversationWriter:
         # What Redis lacks: repairs, what was never written, what it lost; all of it where it could not be asked.
         lacking = (p for p, item in entries.items() if loaded is None or stored.get(p) != item)
         self._dirty |= {position - base for position in lacking}
-        self._state_dirty |= state != stored_state
+        self._state_dirty |= state != stored_state or self.session is not None
         self._state = state | self._state
         if self.pending:
             self._schedule(0.0)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -17,8 +15,9 @@ from phone.caller import FAST, Caller
 from phone.model import Gate, Reply
 from phone.twiml import ConversationRelay, Hangup, parse_twiml
 from relay.items import AssistantItem, Item
-from tests.calls.checks import has_read, heard, in_order, remembered, remembers, shown
+from tests.calls.checks import heard, in_order, remembered, remembers, shown
 from tests.calls.front import Front
+from tests.calls.house import PROCESSES, House, open_house
 from tests.calls.workshop import NAMES, Workshop, book
 from tests.running import Running, running, write_agent
 
@@ -35,40 +34,11 @@ fillers = []
 """
 
 
-@dataclass
-class House:
-    """Two processes behind one address; ``then`` is the one that has the call after the drop."""
-
-    front: Front
-    first: Running
-    then: Running
-    workshop: Workshop
-
-    async def drop(self, call: Caller) -> None:
-        """Loses the connection and waits until the call goes on."""
-        count = len(call.record.session_ids)
-        await has_read(call)
-        self.front.fail_over(self.then.url)
-        await call.until(lambda: len(call.record.session_ids) > count or call.outcome is not None)
-        assert call.outcome is None
-
-
-@pytest.fixture(params=["the same process", "another process"])
+@pytest.fixture(params=PROCESSES)
 async def house(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[House]:
-    """The call's first process and the one after the drop, with the same Redis and the same keys."""
-    workshop = Workshop()
-    agents = write_agent(tmp_path / "agents", AGENT)
-    async with AsyncExitStack() as stack:
-
-        async def start() -> Running:
-            return await stack.enter_async_context(
-                running(redis_url, tmp_path / "data", agents=agents, extra_tools=workshop.add)
-            )
-
-        first = await start()
-        then = first if request.param == "the same process" else await start()
-        front = await stack.enter_async_context(Front(first.url))
-        yield House(front, first, then, workshop)
+    """The call's first process and the one after the drop."""
+    async with open_house(redis_url, tmp_path, AGENT, request.param) as made:
+        yield made
 
 
 def heard_of_the_last(words: int) -> Callable[[list[Item]], object]:

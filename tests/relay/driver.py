@@ -27,6 +27,7 @@ from relay.events import (
     Play,
     Prepared,
     Put,
+    Reconnected,
     RoundEnded,
     Say,
     SocketClosed,
@@ -125,6 +126,12 @@ class Driver:
 
     def prepared(self, *items: Item, resumed: bool = False) -> list[Action]:
         return self.send(Prepared(items, resumed))
+
+    def reconnected(self, *items: Item, playing: int = 0, unfinished: bool = False) -> list[Action]:
+        """Another socket of the session: of the items the last ``playing`` may still be played."""
+        split = len(items) - playing
+        tail = tuple((number - playing, item) for number, item in enumerate(items[split:]))
+        return self.send(Reconnected(tail, unfinished)) + self.send(Prepared(items[:split], resumed=True))
 
     def prompt(self, text: str, lang: str = "", last: bool = True) -> list[Action]:
         if last and text.strip():

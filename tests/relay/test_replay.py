@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Interrupt, Prompt
-from relay.replay import MOST, Replay, Told, digest
+from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Incoming, Interrupt, Prompt
+from relay.replay import MOST, Gate, Replay, Told, digest
 
 
 def prompts(letters: str) -> list[Prompt]:
@@ -76,3 +76,94 @@ def test_the_list_is_bounded_and_survives_the_store() -> None:
     for mark in marks:
         kept.add(mark)
     assert Told(kept.text).marks() == marks[-MOST:]
+
+
+# -- the gate, from socket to socket
+
+
+def test_nothing_passes_before_it_is_known_what_was_told() -> None:
+    """Then all of it, in order, but what was told; and from then on everything at once."""
+    gate = Gate()
+    a, b, c = prompts("abc")
+    assert [gate.take(each) for each in (a, ClientSpeaking(True), b)] == [[], [], []]
+    assert gate.open("".join(told("xa"))) == ([ClientSpeaking(True), b], 0)
+    assert gate.take(c) == [c]
+    assert gate.recognised == 1
+
+
+def test_frames_over_the_rate_are_kept_for_another_socket_of_a_session_only() -> None:
+    """On a first socket they are dropped, and counted; the spare ones end with the window."""
+    for known, kept, spared in ((None, "ac", False), ("", "abc", True)):
+        gate = Gate()
+        assert gate.spare()
+        for frame, over in zip(prompts("abc"), (False, True, False), strict=True):
+            gate.take(frame, over)
+        frames, dropped = gate.open(known)
+        assert ("".join(each.voice_prompt for each in frames if isinstance(each, Prompt)), dropped) == (
+            kept,
+            3 - len(kept),
+        )
+        assert gate.spare() is spared
+        gate.settle()
+        assert not gate.spare()
+
+
+def test_so_many_spare_frames_and_no_more() -> None:
+    """As many as Twilio keeps."""
+    gate = Gate()
+    assert [gate.spare() for _ in range(MOST + 2)] == [True] * MOST + [False] * 2
+
+
+NOISE = st.sampled_from([ClientSpeaking(True), AgentSpeaking(False), Prompt("a part", last=False)])
+
+
+@st.composite
+def events(draw: st.DrawFn) -> list[Incoming]:
+    """What happens in a session: no two prompts or interrupts are alike, everything else may be."""
+    kinds = draw(st.lists(st.sampled_from(["prompt", "interrupt", "noise"]), max_size=14))
+    made: list[Incoming] = []
+    for number, kind in enumerate(kinds):
+        if kind == "noise":
+            made.append(draw(NOISE))
+        else:
+            made.append(Prompt(f"words {number}") if kind == "prompt" else Interrupt("so far", number))
+    return made
+
+
+@given(st.data(), events(), st.integers(0, 4))
+def test_every_event_is_acted_on_once(data: st.DataObject, events: list[Incoming], drops: int) -> None:
+    """Wherever sockets are lost, however much is told again, whatever the process that was killed had not written yet:
+    that is as if it had never been."""
+    marked = [event for event in events if digest(event)]
+    acted: list[Incoming] = []
+    known, sent = Told(), 0  # what is stored, and how many of the events Twilio has written to a socket
+    for drop in range(drops + 1):
+        last = drop == drops
+        gate = Gate()
+        acted = acted[: len(known.marks())]  # with the marks the items are lost, or neither
+        first = index_of(events, marked, len(acted))
+        start = data.draw(st.integers(0, min(first, sent)), "told again from")
+        stop = len(events) if last else data.draw(st.integers(start, len(events)), "lost at")
+        opened = data.draw(st.integers(start, stop), "known at")
+        for at in range(start, opened):
+            assert gate.take(events[at]) == []
+        let_in = gate.open(known.text)[0]
+        for at in range(opened, stop):
+            let_in += gate.take(events[at])
+        if last or data.draw(st.booleans(), "lasts"):
+            let_in += gate.settle()
+        for event in let_in:
+            gate.told.add(digest(event))
+        acted += [event for event in let_in if digest(event)]
+        sent = max(sent, stop)
+        if not last:
+            kept = data.draw(st.integers(len(known.marks()), len(gate.told.marks())), "written")
+            known = Told("".join(gate.told.marks()[:kept]))
+    assert acted == marked
+
+
+def index_of(events: list[Incoming], marked: list[Incoming], count: int) -> int:
+    """Where the event stands that follows the first ``count`` marked ones."""
+    if count == len(marked):
+        return len(events)
+    return next(at for at, event in enumerate(events) if event is marked[count])

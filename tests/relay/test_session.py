@@ -31,14 +31,16 @@ from relay.frames import (
 from relay.items import UserItem
 from relay.jobs import Jobs
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
+from relay.replay import Told
 from relay.rules import CallRules
 from relay.session import FRAMES_PER_SECOND, CallSession, SessionParts, _Rate
 from relay.sideeffects import SideEffects
 from relay.store.client import connect
 from relay.store.effects import Effects
-from relay.store.history import History
+from relay.store.history import History, state_key
 from relay.telemetry import Telemetry
 from relay.toolbox import ToolContext
+from tests.calls.checks import eventually
 from tools.registry import ToolRegistry
 
 CALL = "CA" + "4" * 32
@@ -241,6 +243,38 @@ async def test_a_caller_who_is_heard_foretells_a_turn(frame: Incoming, foreseen:
     line.hang_up()
     await session(line, replace(parts, foreseen=lambda: told.append("heard")), rules).run()
     assert len(told) == foreseen
+
+
+async def test_what_is_not_on_record_is_not_noted_as_told(parts: SessionParts, redis: Redis) -> None:
+    """A process killed while keys are being collected leaves no mark of them: told again, they are keys."""
+    conversations = Conversations(History(redis, 60))
+    writer = conversations.open(CALL, 5, session="VX1")
+    line = Line()
+    rules = CallRules(
+        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, interdigit=60.0
+    )
+    ours = session(line, replace(parts, writer=writer, reconnects=True), rules)
+    running = asyncio.create_task(ours.run(), name="session")
+
+    async def noted(items: int) -> int:
+        """How many events are noted as told, once there are so many items."""
+        async with asyncio.timeout(5):
+            while await redis.zcard(f"conversation:{{{CALL}}}:items") < items or writer.pending:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        return len(Told((await redis.hget(state_key(CALL), "told") or b"").decode()).marks())
+
+    line.say(Prompt("Hello?"))
+    assert await noted(2) == 1  # and the apology: the model is away
+    line.say(Dtmf("1"))
+    line.say(Prompt(""))
+    await eventually(lambda: ours.call.unrecorded)
+    writer.put(9, UserItem("a sign"))
+    assert await noted(3) == 1
+    line.say(Dtmf("#"))
+    assert await noted(4) == 4
+    running.cancel()
+    await asyncio.wait([running])
+    await conversations.close(1)
 
 
 async def test_no_more_than_so_many_frames_in_any_second() -> None:
