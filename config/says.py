@@ -38,6 +38,21 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "en": "I'm sorry, nobody can be reached right now. Please call again later.",
         "es": "Lo siento, ahora mismo no hay nadie disponible. Por favor, llame más tarde.",
     },
+    # Neither side has said anything for a while; and when that did not help.
+    "still_there": {"en": "Are you still there?", "es": "¿Sigue ahí?"},
+    "silence_goodbye": {
+        "en": "I can't hear you, so I'm ending the call. Please call again any time. Goodbye.",
+        "es": "No le oigo, así que voy a terminar la llamada. Llame de nuevo cuando quiera. Adiós.",
+    },
+    # The call's time is nearly up; and when it is.
+    "time_warning": {
+        "en": "Just so you know, we don't have much time left on this call.",
+        "es": "Le aviso de que ya no nos queda mucho tiempo en esta llamada.",
+    },
+    "time_up": {
+        "en": "I'm sorry, our time is up and I have to end the call. Goodbye.",
+        "es": "Lo siento, se nos ha acabado el tiempo y tengo que terminar la llamada. Adiós.",
+    },
     # Something takes longer than the caller should wait in silence.
     "hold": {"en": "One moment, please.", "es": "Un momento, por favor."},
     # What the caller said was not understood.

@@ -113,6 +113,7 @@ async def build_app(
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
         foreseen=warmth.expect,
+        can_transfer=settings.transfer_to is not None,
     )
     voice = VoiceWebhooks(
         gate,

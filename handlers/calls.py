@@ -12,10 +12,11 @@ import structlog
 
 from channels.twilio.speaking import with_voice_guidelines
 from channels.twilio.tickets import Ticket
+from channels.twilio.twiml import session_attributes
 from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.relay_socket import AiohttpSocket
-from handlers.voice import other_end
+from handlers.voice import PROVIDER, SECOND, other_end
 from relay.conversations import Conversations
 from relay.errors import Fenced
 from relay.frames import Setup
@@ -39,7 +40,8 @@ CHANNEL = "voice"
 
 class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
-    name. ``foreseen``: called when a caller is heard whose turn is to come."""
+    name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
+    calls to."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class Calls:
         limits: CallLimits,
         *,
         foreseen: Callable[[], object] = lambda: None,
+        can_transfer: bool = False,
     ) -> None:
         self._agents = agents
         self._default = agents[default_agent]
@@ -69,6 +72,7 @@ class Calls:
         self._telemetry = telemetry
         self._limits = limits
         self._foreseen = foreseen
+        self._can_transfer = can_transfer
 
     async def serve(
         self,
@@ -81,6 +85,7 @@ class Calls:
         """Runs the call on this socket and returns why it ended. A cancel ends it and keeps what was heard."""
         agent = self._agents.get(ticket.agent, self._default)
         epoch = epoch_ms()
+        second = setup.custom_parameters.get(PROVIDER) == SECOND
         number = other_end(setup.from_, setup.to, setup.direction)
         context = ToolContext(setup.call_sid, CHANNEL, agent.name, person_id("phone", number, setup.call_sid))
         session: CallSession | None = None
@@ -104,7 +109,7 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                self._rules(agent, epoch, attempt),
+                self._rules(agent, epoch, attempt, second=second),
                 SessionParts(
                     model=self._model,
                     request=self._request(agent),
@@ -116,7 +121,7 @@ class Calls:
                     admitted=admitted,
                     context=context,
                     foreseen=self._foreseen,
-                    reconnects=agent.relay.get("applicationReconnect") == "true",
+                    reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                 ),
                 resumed=attempt > 0,
             )
@@ -124,7 +129,8 @@ class Calls:
         finally:
             self._conversations.release(writer)
 
-    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int) -> CallRules:
+    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool) -> CallRules:
+        attributes = session_attributes(agent, second=second)
         own = {name: value for name, value in agent.limits.items() if name in CallLimits.__dataclass_fields__}
         keys = {
             digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode())
@@ -138,11 +144,13 @@ class Calls:
             greeting="" if attempt else agent.greeting,
             language=agent.language,
             keys=keys,
-            interruptible=agent.relay.get("interruptible", "any") in ("any", "speech", "true"),
-            preemptible=agent.relay.get("preemptible") == "true",
+            interruptible=attributes.get("interruptible", "any") in ("any", "speech", "true"),
+            preemptible=attributes.get("preemptible") == "true",
             speculation=bool(agent.speculation),
             fillers=agent.says.fillers,
             hold_sound=agent.hold_sound,
+            can_transfer=self._can_transfer,
+            can_switch=bool(agent.second) and not second,
             **(asdict(self._limits) | own),
         )
 

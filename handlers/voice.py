@@ -31,7 +31,11 @@ RELAY = "/voice/relay"
 
 TICKET = "ticket"
 ATTEMPT = "attempt"
-"""Names in ``setup.customParameters``: the ticket always; the attempt (1, 2 ...) where a conversation goes on."""
+PROVIDER = "provider"
+"""Names in ``setup.customParameters``: the ticket always; the attempt (1, 2 ...) where a conversation goes on; the
+provider (``SECOND``) once the first provider of speech has failed in this call."""
+
+SECOND = "second"
 
 LOOKUP_DEADLINE = 0.3
 HANDOFF_LIMIT = 16 * 1024
@@ -41,6 +45,8 @@ Outcome = Literal["completed", "hangup", "transfer", "nobody", "resume", "given_
 """How a session's end was answered. All but ``resume`` end our part of the call."""
 
 _CALL_SID = re.compile(r"CA[0-9A-Za-z]{1,62}", re.ASCII)
+# Attributes it does not take, in its check and in its set-up; no speech made, or none understood.
+_PROVIDER_ERRORS = frozenset({"64101", "64106", "64111", "64112", "64114"})
 _OVER = frozenset({"completed", "busy", "failed", "no-answer", "canceled"})
 
 log = structlog.get_logger(__name__)
@@ -123,22 +129,27 @@ class VoiceWebhooks:
         call_sid = _call_sid(form)
         attempt = _attempt(request.query.get("attempt", ""))
         agent = self._named(request.query.get("agent", ""))
+        second = request.query.get(PROVIDER) == SECOND or (bool(agent.second) and provider_failed(form))
         keys = [f"session {call_sid} {form.get('SessionId', '')} {attempt}"]
         if token := request.headers.get("I-Twilio-Idempotency-Token"):
             keys.append(f"token {call_sid} {token[:200]}")
         outcome = self._delivered.get(keys)
         if outcome is None:
-            outcome = decide(form, attempt, resume_limit=self._resume_limit, can_transfer=bool(self._transfer_to))
+            # Changing to the other provider is no attempt to mend a broken call: it is not counted, and happens once.
+            limit = self._resume_limit + second
+            outcome = decide(form, attempt, resume_limit=limit, can_transfer=bool(self._transfer_to))
             self._delivered.put(keys, outcome)
             self._ended(outcome)
             log.info("session ended", call_sid=call_sid, attempt=attempt, outcome=outcome, **_reported(form))
-        return _xml(self._answer(request, agent, call_sid, attempt, outcome))
+        return _xml(self._answer(request, agent, call_sid, attempt, outcome, second=second))
 
-    def _answer(self, request: web.Request, agent: VoiceAgent, call_sid: str, attempt: int, outcome: Outcome) -> str:
+    def _answer(
+        self, request: web.Request, agent: VoiceAgent, call_sid: str, attempt: int, outcome: Outcome, *, second: bool
+    ) -> str:
         language = agent.relay.get("ttsLanguage") or agent.relay.get("language") or "en-US"
         match outcome:
             case "resume":
-                return self._connect(request, agent, call_sid, attempt + 1)
+                return self._connect(request, agent, call_sid, attempt + 1, second=second)
             case "transfer":
                 return twiml.dial(self._transfer_to)
             case "nobody":
@@ -154,17 +165,23 @@ class VoiceWebhooks:
             case "completed":
                 return twiml.empty()
 
-    def _connect(self, request: web.Request, agent: VoiceAgent, call_sid: str, attempt: int) -> str:
+    def _connect(
+        self, request: web.Request, agent: VoiceAgent, call_sid: str, attempt: int, *, second: bool = False
+    ) -> str:
         address = self._gate.address(request)
         parameters = {TICKET: self._tickets.mint(call_sid, agent.name, self._now())}
+        query = {"attempt": str(attempt), "agent": agent.name}
         if attempt:
             parameters[ATTEMPT] = str(attempt)
+        if second:
+            parameters[PROVIDER] = query[PROVIDER] = SECOND
         return twiml.connect(
             agent,
             relay_url=address.ws(RELAY),
-            action_url=address.http(f"{ACTION}?{urlencode({'attempt': attempt, 'agent': agent.name})}"),
+            action_url=address.http(f"{ACTION}?{urlencode(query)}"),
             parameters=parameters,
             greeting=None if attempt else agent.greeting,
+            second=second,
         )
 
     def _named(self, name: str) -> VoiceAgent:
@@ -196,7 +213,7 @@ def other_end(from_: str, to: str, direction: str) -> str:
 def decide(form: MultiMapping[str], attempt: int, *, resume_limit: int, can_transfer: bool) -> Outcome:
     """How the call goes on after a session, from what Twilio reports of it; the same for every delivery."""
     status, call_over = form.get("SessionStatus", ""), form.get("CallStatus", "") in _OVER
-    reason = handoff_reason(form.get("HandoffData", "")) if status == "ended" else ""
+    reason = handoff(form).get("reasonCode", "")
     if status == "completed":
         return "completed"
     if reason == "live-agent-handoff":
@@ -208,16 +225,22 @@ def decide(form: MultiMapping[str], attempt: int, *, resume_limit: int, can_tran
     return "hangup"
 
 
-def handoff_reason(handoff_data: str) -> str:
-    """The ``reasonCode`` of HandoffData; "" for anything but a JSON object of sensible size that has one."""
+def provider_failed(form: MultiMapping[str]) -> bool:
+    """Whether the session ended because a provider of speech did not work: we said so, or Twilio does."""
+    return handoff(form).get(PROVIDER) == SECOND or form.get("ErrorCode", "") in _PROVIDER_ERRORS
+
+
+def handoff(form: MultiMapping[str]) -> dict[str, str]:
+    """What a session that we ended handed over: the texts of its HandoffData, which is a JSON object of sensible size;
+    nothing for anything else."""
+    handoff_data = form.get("HandoffData", "") if form.get("SessionStatus") == "ended" else ""
     if len(handoff_data) > HANDOFF_LIMIT:
-        return ""
+        return {}
     try:
         data = orjson.loads(handoff_data)
     except orjson.JSONDecodeError:
-        return ""
-    code = data.get("reasonCode") if isinstance(data, dict) else None
-    return code if isinstance(code, str) else ""
+        return {}
+    return {name: text for name, text in data.items() if isinstance(text, str)} if isinstance(data, dict) else {}
 
 
 class Deliveries:

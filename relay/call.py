@@ -22,6 +22,7 @@ from relay.events import (
     CancelTimer,
     CloseSocket,
     Delta,
+    End,
     Event,
     LateResult,
     Prepared,
@@ -49,9 +50,11 @@ from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
 from relay.models.base import ToolCall
+from relay.quiet import Quiet
 from relay.rules import CallRules, Phase, Turn
 from relay.speaking import Outbox, Record, Speaking
 from relay.speculation import Speculation
+from relay.trouble import SPEAKING, ProviderTrouble
 from relay.turns import CUT_NOTE, Turns
 
 KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it
@@ -69,6 +72,8 @@ class Call:
         self._ending = Ending(rules, self._out, self.speaking, self._listening)
         self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending)
         self._speculation = Speculation(rules.speculation_limit if rules.speculation else 0, self._out)
+        self._quiet = Quiet(rules, self._out, self.speaking, self._listening, self._turns, self._ending)
+        self._provider = ProviderTrouble()
         self._keypad = Keypad()
         self._before: tuple[Item, ...] = ()
         self._reconnected: Reconnected | None = None
@@ -123,6 +128,7 @@ class Call:
         elif self._set_up and not self._ending.done:
             self._inside(event)
             self.speaking.tick()
+            self._quiet.watch(bool(self._keypad.digits))
         else:
             self._outside(event)
         return self._out.take()
@@ -164,9 +170,11 @@ class Call:
                 self._ready(event)
             case TimerFired():
                 self._timer(event.name)
+            case PeerError():
+                self._peer_error(event.code)
             case SocketClosed():
                 self._closed(event)
-            case Setup() | PeerError() | Unknown() | Delta():
+            case Setup() | Unknown() | Delta():
                 pass
             case _:
                 assert_never(event)
@@ -187,6 +195,8 @@ class Call:
                 self._turns.fill()
             case "quiet":
                 self._turns.start_tools()
+            case "full":
+                self._turns.full()
             case "interdigit" if self._keypad.digits:
                 self._take_digits()
             case "settle":
@@ -195,6 +205,10 @@ class Call:
                 self._ending.due()
             case "speculation":
                 self._speculation.drop()
+            case "time_warning":
+                self._quiet.time_warning()
+            case "time_up":
+                self._quiet.time_up()
             case _:
                 pass
 
@@ -217,12 +231,15 @@ class Call:
     def _setup(self) -> None:
         self._set_up = True
         self._out.add(StartTimer("prepare", self.rules.prepare_deadline))
+        self._quiet.begin()
         if self.rules.greeting:
             self.speaking.greeting(self.rules.greeting)
 
     def _ready(self, event: Prepared) -> None:
         self._before = event.items
         self._out.add(CancelTimer("prepare"))
+        if event.elapsed:
+            self._quiet.begin(event.elapsed + self._out.now)
         if self._reconnected is not None:
             self._take_up(self._reconnected)
         elif event.resumed:
@@ -267,9 +284,23 @@ class Call:
         self._turns.tell_late()
 
     def _closed(self, event: SocketClosed) -> None:
-        """What was heard, said and pressed until now is left on record."""
+        """The socket is gone."""
         self._ending.done = True
-        self.speaking.stopped(plays_on=event.plays_on)
+        self._stop(plays_on=event.plays_on)
+
+    def _peer_error(self, code: int) -> None:
+        """A provider that fails again and again: the action callback connects the call anew, with another one."""
+        if not self._provider.repeated(code, self._out.now) or not self.rules.can_switch:
+            return
+        if self.phase is Phase.TALKING:
+            self._speculation.drop()
+            self._stop(proven=code in SPEAKING)
+            self._ending.at_once(End({"reasonCode": "resume", "provider": "second"}, "switched"))
+
+    def _stop(self, *, plays_on: bool = False, proven: bool = False) -> None:
+        """What was heard, said and pressed until now is left on record. ``proven``: nothing counts as heard only
+        because there was time to say it."""
+        self.speaking.stopped(plays_on=plays_on, proven=proven)
         self._turns.stopped()
         if self._keypad.digits:
             self._note_digits()
@@ -285,7 +316,9 @@ class Call:
     def _prompt(self, event: Prompt) -> None:
         self._listening.final()
         text = event.voice_prompt.strip()
-        if text:
+        if text and self._ending.final:
+            self.record.add(UserItem(text, event.lang))
+        elif text:
             self.speaking.language = event.lang or self.speaking.language
             self._take_floor()
             self.speaking.spoken_to()
@@ -297,6 +330,7 @@ class Call:
 
     def _take_floor(self) -> None:
         """The caller has said or pressed something: that settles what an interrupt, or a goodbye, had left open."""
+        self._quiet.caller()
         self.speaking.ledger.settle_cut()
         self._turns.released()
         self._out.add(CancelTimer("after_interrupt"))
@@ -352,7 +386,7 @@ class Call:
     # -- the caller presses keys
 
     def _key(self, digit: str) -> None:
-        if self._keypad.belongs_to_last(digit, self._out.now):
+        if self._ending.final or self._keypad.belongs_to_last(digit, self._out.now):
             return
         self._pressed = self._out.now, self.record.next
         self._speculation.drop()
@@ -384,6 +418,9 @@ class Call:
 
     def _take_digits(self) -> None:
         self._out.add(CancelTimer("interdigit"))
+        if self._ending.final:
+            self._note_digits()
+            return
         self._take_floor()
         self._turns.supersede()
         self._note_digits()

@@ -3,6 +3,8 @@
 ``end`` makes Twilio drop what it has not played. So it is sent when the cursor has reached the end of the words; where
 nothing proves what was played, when the agent fell silent after speech that began after them, or when they must have
 been spoken by the clock; and in any case at the limit. An interrupt is given the time a prompt needs.
+
+The caller's next words take the call back, unless the end is ``final``: the time is up, or nothing works any more.
 """
 
 from __future__ import annotations
@@ -22,13 +24,19 @@ CLOSE_AFTER_END = 5.0  # seconds Twilio is given to close the socket after `end`
 
 @dataclass(slots=True)
 class _Farewell:
-    """``since``: when the end was decided. ``first_frame``: when its words began to be sent. ``cut``: the caller spoke
-    over them."""
+    """``since``: when the end was decided. ``first_frame``: when its words began to be sent. ``final``: nothing calls
+    it off. ``cut``: the caller spoke over the words."""
 
     end: End
     since: float
     first_frame: float
+    final: bool = False
     cut: bool = False
+
+
+def handover(reason: str, summary: str) -> End:
+    """The action callback dials the number of a person."""
+    return End({"reasonCode": "live-agent-handoff", "reason": reason, "summary": summary}, "transferred")
 
 
 class Ending:
@@ -44,19 +52,37 @@ class Ending:
     def under_way(self) -> bool:
         return self._farewell is not None
 
+    @property
+    def final(self) -> bool:
+        """Whether the call ends whatever the caller says."""
+        return self._farewell is not None and self._farewell.final
+
     def begin(self, effect: Effect, said: bool) -> None:
-        """The call is to end, or to be handed over. ``said``: the words for it have been sent."""
+        """A tool asked for the end, or for a person. ``said``: the model has found words for it."""
         if isinstance(effect, Transfer):
-            name = "bridge"
-            handoff = {"reasonCode": "live-agent-handoff", "reason": effect.reason, "summary": effect.summary}
-            end = End(handoff, "transferred")
+            line, end = "bridge", handover(effect.reason, effect.summary)
         else:
-            name, end = "goodbye", End(None, "agent")
-        if not said:
-            self._speaking.line(name)
+            line, end = "goodbye", End(None, "agent")
+        self.after("" if said else line, end)
+
+    def after(self, line: str, end: End, *, final: bool = False) -> None:
+        """The call is to end so, when this line has been heard; "": when what was said has been."""
+        if line:
+            self._speaking.line(line)
         now, utterances = self._outbox.now, self._speaking.ledger.utterances
-        self._farewell = _Farewell(end, now, utterances[-1].started if utterances else now)
+        self._farewell = _Farewell(end, now, utterances[-1].started if utterances else now, final)
         self.heard_more()
+
+    def at_once(self, end: End) -> None:
+        """Nothing is waited for."""
+        self.call_off()
+        self.done = True
+        self._outbox.add(end, StartTimer("close", CLOSE_AFTER_END))
+
+    def make_final(self) -> None:
+        """From now on nothing calls the end off."""
+        if self._farewell is not None:
+            self._farewell.final = True
 
     def call_off(self) -> None:
         """The caller has gone on: the call does too."""
@@ -78,13 +104,15 @@ class Ending:
         if farewell is None or farewell.cut or self._speaking.ledger.proof:
             return
         if began is not None and began > farewell.first_frame:
-            self._send(farewell)
+            self.at_once(farewell.end)
 
     def interrupted(self) -> None:
         """The caller spoke over the words: a prompt may follow."""
-        if self._farewell is not None:
-            self._farewell.cut = True
-            self._outbox.add(StartTimer("goodbye", self._rules.after_interrupt))
+        farewell = self._farewell
+        if farewell is not None:
+            farewell.cut = True
+            left = max(0.0, self._left(farewell))
+            self._outbox.add(StartTimer("goodbye", min(left, self._rules.after_interrupt)))
 
     def due(self) -> None:
         """The timer ``goodbye`` fired."""
@@ -95,12 +123,7 @@ class Ending:
         if farewell.cut and left > EARLY and self._listening.left(self._outbox.now):
             self._outbox.add(StartTimer("goodbye", min(left, self._rules.after_interrupt)))
         else:
-            self._send(farewell)
+            self.at_once(farewell.end)
 
     def _left(self, farewell: _Farewell) -> float:
         return farewell.since + self._rules.goodbye_limit - self._outbox.now
-
-    def _send(self, farewell: _Farewell) -> None:
-        self.call_off()
-        self.done = True
-        self._outbox.add(farewell.end, StartTimer("close", CLOSE_AFTER_END))

@@ -19,10 +19,11 @@ from relay.toolbox import ToolOutcome
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """History, person and tools are ready. ``items``: what was said before, repaired. ``resumed``: an earlier session
-    of this call was cut off."""
+    of this call was cut off. ``elapsed``: seconds the call had lasted when this session began."""
 
     items: tuple[Item, ...] = ()
     resumed: bool = False
+    elapsed: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +168,12 @@ class DropSpeculation:
 
 @dataclass(frozen=True, slots=True)
 class TurnEnded:
-    """Nothing is left to do for this turn. ``outcome``: done, interrupted, superseded or failed."""
+    """Nothing is left to do for this turn. ``outcome``: done, interrupted, superseded or failed. ``shortened``: the
+    model would have gone on."""
 
     turn: int
     outcome: str
+    shortened: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -204,9 +204,10 @@ class Ledger:
         self.utterances = [u for u in self.utterances if u.cut]
         return over
 
-    def stopped(self, now: float) -> None:
-        """The socket is gone: cuts at the cursor, or by the clock where no proof was seen, what was not complete."""
-        self._stop(self.utterances, now)
+    def stopped(self, now: float, *, proven: bool = False) -> None:
+        """The socket is gone: cuts at the cursor, or by the clock where no proof was seen, what was not complete.
+        ``proven``: at the cursor all the same."""
+        self._stop(self.utterances, now, proven=proven)
 
     # -- time
 
@@ -243,10 +244,10 @@ class Ledger:
 
     # -- inside
 
-    def _stop(self, utterances: list[Utterance], now: float) -> None:
+    def _stop(self, utterances: list[Utterance], now: float, *, proven: bool = False) -> None:
         track = _Track(utterances)
         target = track.cursor
-        if not self.proof:
+        if not (self.proof or proven):
             target = max(target, track.last_before(self._estimate(utterances, now)))
         self._move(utterances, target)
         for u in utterances:

@@ -45,7 +45,8 @@ class CallRules(CallLimits):
     ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
     ``preemptible``: whether its own next words do. ``speculation``: whether partial prompts are asked ahead.
     ``fillers``: phrases for the time a tool takes, in a language; ``hold_sound``: the address of what is played while a
-    long one runs, "" for nothing."""
+    long one runs, "" for nothing. ``can_transfer``: there is a number to hand a call to. ``can_switch``: another
+    provider of speech takes over if the one in use fails."""
 
     line: Callable[[str, str], str]
     policy: Callable[[str], ToolPolicy]
@@ -59,6 +60,8 @@ class CallRules(CallLimits):
     speculation: bool = False
     fillers: Callable[[str], Sequence[str]] = lambda language: ()
     hold_sound: str = ""
+    can_transfer: bool = False
+    can_switch: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -71,6 +74,8 @@ class Turn:
     said: bool = False  # anything, in any round
     filled: bool = False  # a filler, or what a tool reported, was said
     last_words: float = 0.0  # when the model last said something
+    length: int = 0  # characters of what the model said, in all rounds
+    full: bool = False  # it may say no more
     disturbed: bool = False
     settled: bool = False  # the reader has run since the calls of the round were complete
     effect: Effect | None = None

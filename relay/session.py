@@ -334,13 +334,17 @@ class CallSession:
         except Exception as error:
             self._crashed(error)
             return
-        context = self._parts.context
-        self._parts.writer.note(agent=context.agent, channel=context.channel, person=context.person)
+        context, epoch = self._parts.context, self._parts.writer.epoch
+        begun = before.state.get("begun", "")
+        self._parts.writer.note(
+            agent=context.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
+        )
         if before.same:
             self._reconnected(before)
         if self._gate is not None:
             self._open(self._gate, before)
-        self._receive(Prepared(before.items, self._resumed or bool(before.items)))
+        elapsed = max(0, epoch - int(begun)) / 1000 if begun.isdecimal() else 0.0
+        self._receive(Prepared(before.items, self._resumed or bool(before.items), elapsed))
 
     def _reconnected(self, before: Before) -> None:
         unfinished = before.state.get("unfinished") == "1"
@@ -467,6 +471,8 @@ class CallSession:
     def _turn_ended(self, action: TurnEnded) -> None:
         if action.outcome == "done":
             self._parts.effects.settle()
+        if action.shortened:
+            log.warning("reply ended at REPLY_MAX_CHARS", turn=action.turn)
         self._rounds.ended(action)
 
     # -- tools

@@ -18,6 +18,7 @@ SETTLE_GRACE = 2.0  # seconds after its estimated end at which speech counts as 
 SAVE_EVERY = 0.25  # seconds between two saves of a reply in progress
 SOUND = "sound"  # the origin of what has no words
 SOUND_SECONDS = 5.0  # a sound is taken to be so long
+REMINDERS = frozenset({"still_there", "time_warning"})  # lines that answer nothing: cut, they are not taken up again
 
 
 @dataclass(slots=True)
@@ -227,13 +228,14 @@ class Speaking:
         if self.agent_on_at is None:
             self._settle(SETTLE_GRACE - EARLY)
 
-    def stopped(self, *, plays_on: bool = False) -> None:
-        """Nothing more will be sent. Nor played, unless it ``plays_on``: what is on record becomes what was heard."""
+    def stopped(self, *, plays_on: bool = False, proven: bool = False) -> None:
+        """Nothing more will be sent. Nor played, unless it ``plays_on``: what is on record becomes what was heard, or
+        what was ``proven`` to be."""
         if plays_on:
             for utterance in self.ledger.utterances:
                 self._save(utterance)
             return
-        self.ledger.stopped(self._outbox.now)
+        self.ledger.stopped(self._outbox.now, proven=proven)
         for utterance in self.ledger.utterances:
             utterance.open = False
             self._save(utterance, over=True)

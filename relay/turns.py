@@ -11,12 +11,13 @@ from collections.abc import Iterable, Sequence
 
 from relay.confirm import ASK_FIRST, Confirmations
 from relay.desk import TOO_MANY_ROUNDS, Desk, Work
-from relay.ending import Ending
+from relay.ending import Ending, handover
 from relay.events import (
     CancelTimer,
     CancelTool,
     CancelTurn,
     Delta,
+    End,
     RoundEnded,
     Say,
     StartTimer,
@@ -29,10 +30,15 @@ from relay.events import (
 from relay.fillers import Fillers
 from relay.heard import Utterance
 from relay.items import ASIDES, NoteItem, UserItem, replace
+from relay.length import Length
 from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
-from relay.speaking import SOUND, Outbox, Record, Speaking
+from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
+
+MOST_FAILURES = 3  # turns that fail in a row; then the call is handed over, or ends
+TROUBLE = "technical trouble"
+TROUBLE_SUMMARY = "The voice agent could not answer several times in a row."
 
 CUT_NOTE = (
     "Your last words were cut off, and the caller said nothing more. They heard only what stands above. "
@@ -67,6 +73,13 @@ class Turns:
         self._ask_again = False  # what was cut is asked for again if the caller says nothing
         self._untold = False  # a result came that no request has carried
         self._words: list[UserItem] = []  # prompts that wait for a turn that may not be interrupted
+        self._failures = 0  # turns that failed since one ended well
+        self._length = Length(rules.reply_max_chars)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether all is ready, and nothing is being done or about to be."""
+        return self._prepared and self.current is None and not self.held
 
     @property
     def idle(self) -> bool:
@@ -119,7 +132,7 @@ class Turns:
         """Speech was cut. Was it the turn's: what it generates is lost, its tools go on, the caller has the floor."""
         turn = self.current
         if turn is None:
-            if not all(u.all_heard for u in cut):
+            if not all(u.all_heard or u.origin in REMINDERS for u in cut):
                 self.held = self._ask_again = True
         elif any(u.turn == turn.number for u in cut):
             turn.disturbed = self.held = True
@@ -175,10 +188,29 @@ class Turns:
         turn = self.current
         if turn is None:
             return
+        if turn.full:
+            self.full()
+            return
         self._drop_work(turn)
-        self._speaking.line("apology")
-        self._end("failed")
-        self._after()
+        self._failures += 1
+        if self._failures < MOST_FAILURES:
+            self._speaking.line("apology")
+            self._end("failed")
+            self._after()
+        else:
+            self._end("failed")
+            self.cease()
+            if self._rules.can_transfer:
+                self._ending.after("trouble_bridge", handover(TROUBLE, TROUBLE_SUMMARY), final=True)
+            else:
+                self._ending.after("trouble", End(None, "trouble"), final=True)
+
+    def cease(self) -> None:
+        """The call is about to end: the turn is over, and none begins any more."""
+        self.supersede()
+        if self._words:
+            self._record.add(self._waiting_words())
+        self.held = True
 
     def stopped(self) -> None:
         """The socket is gone: what the caller said is left on record."""
@@ -195,19 +227,56 @@ class Turns:
         if turn is None or turn.number != event.turn or turn.part != "generating":
             return
         turn.last_words = self._out.now
+        turn.length += len(event.text)
+        if turn.length > self._length.free:
+            self._near_the_limit(turn, event.text)
+        else:
+            self._say(turn, event.text)
+
+    def _say(self, turn: Turn, text: str) -> None:
         utterance = turn.utterance
         if utterance is not None and utterance.open:
-            self._speaking.more(utterance, event.text)
-        elif not event.text.strip():
+            self._speaking.more(utterance, text)
+        elif not text.strip():
             return
         else:
-            turn.utterance = self._speaking.begin(turn.number, event.text)
+            turn.utterance = self._speaking.begin(turn.number, text)
             turn.said = True
-        self._out.add(Say(turn.number, event.text))
+        self._out.add(Say(turn.number, text))
+
+    def _near_the_limit(self, turn: Turn, text: str) -> None:
+        """More of a reply that may not get much longer."""
+        if turn.full:
+            return
+        said = turn.utterance.text if turn.utterance is not None and turn.utterance.open else ""
+        fits = self._length.fit(said, text, turn.length)
+        if fits is None:
+            self._say(turn, text)
+            return
+        turn.full = True
+        if fits:
+            self._say(turn, text[:fits])
+        self._out.add(StartTimer("full", 0.0))  # words are sent only while their turn is current
+
+    def full(self) -> None:
+        """The reply is as long as one may be: what was said of it stands."""
+        turn = self.current
+        if turn is None or not turn.full:
+            return
+        if not turn.said:  # so much white space
+            turn.full = False
+            self.fail()
+            return
+        self._drop_work(turn)
+        self._speaking.close(turn.utterance)
+        self._over(turn, shortened=True)
 
     def round_ended(self, event: RoundEnded) -> None:
         turn = self.current
         if turn is None or turn.number != event.turn or turn.part != "generating":
+            return
+        if turn.full:
+            self.full()  # what it called for after so many words is lost with the rest of them
             return
         self._speaking.close(turn.utterance)
         if event.calls:
@@ -366,10 +435,10 @@ class Turns:
         turn.part = "waiting"
         self._go()
 
-    def _over(self, turn: Turn) -> None:
+    def _over(self, turn: Turn, *, shortened: bool = False) -> None:
         if not turn.disturbed:
             self._desk.settle()
-        self._end("interrupted" if turn.disturbed else "done")
+        self._end("interrupted" if turn.disturbed else "done", shortened)
         if turn.effect is not None and not self._words:
             self.held = True
             self._ending.begin(turn.effect, said=turn.utterance is not None)
@@ -395,8 +464,11 @@ class Turns:
         for work in ended:
             self._record.put(work.key, work.item())
 
-    def _end(self, outcome: str) -> None:
-        assert self.current is not None
+    def _end(self, outcome: str, shortened: bool = False) -> None:
+        turn = self.current
+        assert turn is not None
+        if outcome == "done" or (turn.length and outcome != "failed"):
+            self._failures = 0
         self._fillers.over()
-        self._out.add(CancelTimer("turn"), CancelTimer("side_effect"), TurnEnded(self.current.number, outcome))
+        self._out.add(CancelTimer("turn"), CancelTimer("side_effect"), TurnEnded(turn.number, outcome, shortened))
         self.current = None

@@ -27,6 +27,7 @@ GREETING = "welcomeGreeting"
 RELAY_DEFAULTS: Mapping[str, str] = {"events": "speaker-events tokens-played", "dtmfDetection": "true"}
 """What every session asks for unless its agent says otherwise: the heard part and the keypad depend on them."""
 
+_OF_PROVIDER = {"ttsProvider": "voice", "transcriptionProvider": "speechModel"}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SAY_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")
 
@@ -37,23 +38,42 @@ class RelayAgent(Protocol):
     @property
     def relay(self) -> Mapping[str, str]: ...
     @property
+    def second(self) -> Mapping[str, str]: ...
+    @property
     def languages(self) -> Sequence[Mapping[str, str]]: ...
 
 
+def session_attributes(agent: RelayAgent, *, second: bool = False) -> dict[str, str]:
+    """The agent's attributes of ``<ConversationRelay>``. ``second``: the first provider has failed, and what the agent
+    has for that case takes its place."""
+    attributes = {**RELAY_DEFAULTS, **agent.relay}
+    return {**_without_replaced(attributes, agent.second), **agent.second} if second else attributes
+
+
 def connect(
-    agent: RelayAgent, *, relay_url: str, action_url: str, parameters: Mapping[str, str], greeting: str | None
+    agent: RelayAgent,
+    *,
+    relay_url: str,
+    action_url: str,
+    parameters: Mapping[str, str],
+    greeting: str | None,
+    second: bool = False,
 ) -> str:
     """``<Connect><ConversationRelay>``: hands the call to the websocket at ``relay_url``.
 
     ``parameters`` come back in ``setup.customParameters``. ``greeting`` is spoken by Twilio as the session opens; None
-    for a session that goes on with a conversation, which would otherwise be greeted again.
+    for a session that goes on with a conversation, which would otherwise be greeted again. ``second``: as in
+    ``session_attributes``; the child of the session's own language does not bring back what was replaced.
     """
-    attributes = {**RELAY_DEFAULTS, **agent.relay, "url": relay_url}
+    attributes = {**session_attributes(agent, second=second), "url": relay_url}
     attributes.pop(GREETING, None)
     if greeting:
         attributes[GREETING] = greeting
+    own = {attributes.get(name, "").casefold() for name in ("language", "ttsLanguage", "transcriptionLanguage")}
     relay = ConversationRelay(**_clean(attributes))
     for language in agent.languages:
+        if second and language.get("code", "").casefold() in own:
+            language = _without_replaced(language, agent.second)
         relay.append(Language(**_clean(language)))
     for name, value in parameters.items():
         relay.append(Parameter(**_clean({"name": name, "value": value})))
@@ -77,6 +97,13 @@ def say_and_hangup(text: str = "", *, language: str = "") -> str:
 def empty() -> str:
     """Nothing (more) to do."""
     return _document()
+
+
+def _without_replaced(attributes: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+    """What ``second`` does not take the place of. A voice, or a model, goes with its provider: Twilio ends a session
+    in which the two do not fit (64101)."""
+    gone = {*second, *(theirs for provider, theirs in _OF_PROVIDER.items() if provider in second)}
+    return {name: value for name, value in attributes.items() if name not in gone}
 
 
 def _document(*verbs: object) -> str:

@@ -26,6 +26,7 @@ ATTRIBUTES = (
 class Agent:
     relay: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[Mapping[str, str], ...] = ()
+    second: Mapping[str, str] = field(default_factory=dict)
 
 
 def connected(agent: Agent, *, greeting: str | None = "Hello", **parameters: str) -> ElementTree.Element:

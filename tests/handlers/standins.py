@@ -38,6 +38,7 @@ class StandInAgent:
     name: str = "default"
     greeting: str = "Hello & welcome <friend>"
     relay: Mapping[str, str] = field(default_factory=lambda: {"language": "en-US"})
+    second: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[Mapping[str, str], ...] = ()
     says: Lines = Lines()
 

@@ -20,7 +20,7 @@ from twilio.request_validator import RequestValidator
 from channels.twilio.tickets import Tickets
 from handlers.guard import TwilioGate
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.voice import ACTION, INCOMING, Deliveries, VoiceWebhooks, decide, handoff_reason, other_end
+from handlers.voice import ACTION, INCOMING, Deliveries, VoiceWebhooks, decide, handoff, other_end
 from relay.store.people import People
 from tests.handlers.standins import CALL, NOW, SESSION, StandInAgent, StandInPeople, serving
 
@@ -408,16 +408,20 @@ def test_decision_is_the_same_for_every_delivery(fields: dict[str, str], attempt
     assert attempt < 3 or "resume" not in outcomes
 
 
+def ended(handoff_data: str) -> MultiDict[str]:
+    return MultiDict({"SessionStatus": "ended", "HandoffData": handoff_data})
+
+
 @given(st.text(max_size=200))
 def test_any_handoff_data_has_a_reason_or_none(text: str) -> None:
     """Parsing never fails."""
-    assert isinstance(handoff_reason(text), str)
+    assert all(isinstance(each, str) for each in handoff(ended(text)).values())
 
 
 def test_reason_of_handoff_data() -> None:
     """The reasonCode of an object, and surrogates are no reason to fail."""
-    assert handoff_reason('{"reasonCode":"resume"}') == "resume"
-    assert handoff_reason("\ud800") == ""
+    assert handoff(ended('{"reasonCode":"resume","more":1}')) == {"reasonCode": "resume"}
+    assert handoff(ended("\ud800")) == handoff(ended("[]")) == handoff(MultiDict()) == {}
 
 
 def test_other_end_of_a_call() -> None:

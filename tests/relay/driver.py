@@ -66,7 +66,20 @@ LINES = {
     "goodbye": "Goodbye then.",
     "bridge": "I am connecting you.",
     "cut_off": "We were cut off. Please go on.",
+    "trouble": "We are in trouble.",
+    "trouble_bridge": "We are in trouble. I am connecting you.",
+    "still_there": "Are you there?",
+    "silence_goodbye": "Nobody is there.",
+    "time_warning": "Little time is left.",
+    "time_up": "Our time is up.",
 }
+FOR_EVER = {"silence_after": 1e6, "max_call_seconds": 1e7}  # a test that lets time pass hears of neither unless it asks
+BACKGROUND = ("silence", "time_warning", "time_up")  # timers of these two
+
+
+def foreground(actions: Sequence[Action]) -> list[Action]:
+    """All but the timers that run beside everything else."""
+    return [a for a in actions if not (isinstance(a, StartTimer | CancelTimer) and a.name in BACKGROUND)]
 
 
 def canonical(name: str, arguments: str) -> str:
@@ -110,6 +123,7 @@ class Driver:
             "policy": lambda name: POLICIES.get(name, ToolPolicy()),
             "canonical": canonical,
             "epoch": EPOCH,
+            **FOR_EVER,
         }
         self.call = Call(CallRules(**(rules | self.options)))
 

@@ -34,7 +34,7 @@ from relay.items import AssistantItem, NoteItem, ToolItem, UserItem
 from relay.keypad import Key
 from relay.rules import Phase
 from relay.toolbox import EndCall
-from tests.relay.driver import CLOSE, EPOCH, LINES, Driver, answered, call, done, started
+from tests.relay.driver import CLOSE, EPOCH, LINES, Driver, answered, call, done, foreground, started
 
 # -- one turn
 
@@ -43,15 +43,15 @@ def test_setup_starts_the_clock_of_preparation() -> None:
     """Nothing else happens before the caller speaks."""
     driver = Driver()
     assert driver.call.phase is Phase.AWAITING_SETUP
-    assert driver.setup() == [StartTimer("prepare", 1.0)]
-    assert driver.prepared() == [CancelTimer("prepare")]
+    assert foreground(driver.setup()) == [StartTimer("prepare", 1.0)]
+    assert foreground(driver.prepared()) == [CancelTimer("prepare")]
     assert driver.call.phase is Phase.TALKING
 
 
 def test_a_final_prompt_asks_the_model_at_once() -> None:
     """The words go on record, the turn has a deadline, the model is asked: no waiting for a merge."""
     driver = started()
-    assert driver.prompt(" Hello. ", "en-GB") == [
+    assert foreground(driver.prompt(" Hello. ", "en-GB")) == [
         CancelTimer("after_interrupt"),
         Put(0, UserItem("Hello.", "en-GB")),
         StartTimer("turn", 15.0),
@@ -78,7 +78,7 @@ def test_the_end_of_a_round_without_tools_ends_the_turn() -> None:
     driver = started()
     driver.prompt("Hello")
     driver.delta("Good morning.")
-    actions = driver.end_round()
+    actions = foreground(driver.end_round())
     assert actions[0] == Close()
     assert actions[-1] == TurnEnded(1, "done")
     assert driver.frames == ["Good morning.", CLOSE]

@@ -11,7 +11,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from relay.confirm import ASK_FIRST
-from relay.events import Close, Delta, Put, RoundEnded, Say, StartTool, ToolFinished, ToolProgress, TurnFailed
+from relay.events import (
+    Close,
+    Delta,
+    Put,
+    RoundEnded,
+    Say,
+    StartTimer,
+    StartTool,
+    ToolFinished,
+    ToolProgress,
+    TurnFailed,
+)
+from relay.frames import PeerError
 from relay.heard import words
 from relay.items import AssistantItem, ToolItem, UserItem
 from relay.keypad import Key
@@ -29,6 +41,7 @@ KEYS = {
 FILLERS = ("One moment.", "Let me see.")
 GREETING = "Welcome to the hotel by the sea."
 TURN_DEADLINE = 6.0
+BESIDE = {"silence", "time_warning", "time_up", "settle"}  # timers that lead to nothing by themselves but the first
 
 _pieces = st.lists(st.sampled_from(["We", " open", " at nine.", " We", " close", " 你好", " - ", "  "]), min_size=1)
 _calls = st.lists(
@@ -64,6 +77,8 @@ class RandomCall(RuleBasedStateMachine):
         info=st.booleans(),
         speculation=st.booleans(),
         fillers=st.booleans(),
+        silence=st.sampled_from([2.0, 8.0, 1e6]),
+        time=st.sampled_from([20.0, 1e7]),
     )
     def begin(
         self,
@@ -74,6 +89,8 @@ class RandomCall(RuleBasedStateMachine):
         info: bool,
         speculation: bool,
         fillers: bool,
+        silence: float,
+        time: float,
     ) -> None:
         self.info = info
         self.driver = Driver(
@@ -88,6 +105,10 @@ class RandomCall(RuleBasedStateMachine):
                 "speculation_limit": 2,
                 "fillers": lambda language: FILLERS if fillers else (),
                 "hold_sound": "https://example.com/hold.mp3",
+                "silence_after": silence,
+                "max_call_seconds": time,
+                "reply_max_chars": 60,
+                "can_switch": info,
             }
         )
         self.act(self.driver.setup())
@@ -165,6 +186,10 @@ class RandomCall(RuleBasedStateMachine):
         if "prepare" in self.driver.timers:
             self.act(self.driver.prepared(UserItem("Before"), AssistantItem("Then")))
 
+    @rule(code=st.sampled_from([64111, 64114, 64107]))
+    def error(self, code: int) -> None:
+        self.act(self.driver.send(PeerError("", code)))
+
     # -- the model
 
     @precondition(lambda self: self.driver.rounds)
@@ -213,7 +238,7 @@ class RandomCall(RuleBasedStateMachine):
             current = self.driver.call.turn
             if current is None or current.number != turn:
                 actions = self.driver.send(event)
-                assert all(isinstance(action, Put) for action in actions), "more than what time settles"
+                assert all(isinstance(a, Put | StartTimer) for a in actions), "more than what time settles"
 
     # -- tools and time
 
@@ -315,6 +340,22 @@ class RandomCall(RuleBasedStateMachine):
             return
         if self.driver.ahead is not None:
             assert "speculation" in self.driver.timers or self.driver.call.turn is not None
+
+    @invariant()
+    def silence_is_broken(self) -> None:
+        """Where nobody does anything something is said, or the call ends, before long."""
+        if not hasattr(self, "driver") or self.over:
+            return
+        driver = self.driver
+        assert driver.call.phase is Phase.ENDING or "time_up" in driver.timers
+        if driver.call.phase is Phase.TALKING and driver.call.turn is None and set(driver.timers) <= BESIDE:
+            assert "silence" in driver.timers, "nothing will ever happen again"
+
+    @invariant()
+    def a_reply_is_no_longer_than_allowed(self) -> None:
+        if not hasattr(self, "driver"):
+            return
+        assert all(len(text) <= 60 for turn, text in self.driver.said.items() if turn)
 
     @invariant()
     def an_ending_call_ends(self) -> None:
