@@ -219,8 +219,14 @@ class Settings(BaseSettings):
     silence_after: Seconds = Field(
         default=8, description="quiet on both sides before the agent asks whether the caller is there"
     )
-    silence_prompts: int = Field(default=2, ge=0, description="times it asks in a row before it says goodbye")
-    max_call_seconds: Seconds = Field(default=3600, description="longest call; the caller is told before it ends")
+    silence_prompts: int = Field(
+        default=2,
+        ge=0,
+        description="times it asks in a row before it says goodbye; 0: goodbye at the first silence",
+    )
+    max_call_seconds: Seconds = Field(
+        default=3600, description="longest call, resumed or not; the caller is told a minute before it ends"
+    )
     reply_max_chars: int = Field(default=4000, ge=1, description="longest reply, ended at a sentence")
     history_tokens: int = Field(default=12000, ge=1, description="estimated tokens of history the model is shown")
     call_history_hours: Seconds = Field(default=24, description="life of a call's history, in hours")

@@ -281,6 +281,7 @@ class CallSession:
                 known = 64000 <= frame.code < 65000
                 self._telemetry.peer_errors.labels(str(frame.code) if known else "other").inc()
                 log.warning("twilio reported an error", code=frame.code)
+                self._receive(frame)
             case Interrupt():
                 self._receive(frame)
                 self._telemetry.interrupts.inc()

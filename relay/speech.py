@@ -23,6 +23,7 @@ from relay.spoken import Emphasis, spoken_word
 
 MAX_WORD = 1000
 MAX_LINK_TEXT = 200
+MAX_GAP = 100  # characters of white space between two words
 MAX_DEPTH = 3  # brackets within brackets; a picture in a link has two
 
 # Scripts whose words are not set apart by spaces, with their punctuation and full-width forms.
@@ -115,7 +116,7 @@ class Speech:
                     text = text[:begin] + inner + text[rest:]
                     continue
                 checked = link
-                if checked < end:
+                if checked < end and checked - start <= MAX_WORD:
                     break
             if end - start > MAX_WORD:
                 end = start + MAX_WORD
@@ -123,13 +124,18 @@ class Speech:
                 break
             out.append(self._word(token[1], text[start:end], text[end : end + 1], unspaced))
             position = end
-        self._held = "" if final else text[position:]
+        held = "" if final else text[position:]
+        if len(held) > MAX_GAP and (gap := len(held) - len(held.lstrip())) > MAX_GAP:
+            held = held[:MAX_GAP] + held[gap:]
+            position += gap - MAX_GAP
+        self._held = held
         self._checked = max(0, checked - position)
         self._plain = not (self._line_start or self._row or self._gap is not None)
         return "".join(out)
 
     def _word(self, gap: str, word: str, after: str, unspaced: bool) -> str:
         """What to say for a complete word, its white space in front; "" if it is left out."""
+        gap = gap[:MAX_GAP]
         if "\n" in gap:
             self._line_start = True
             self._row = self._cells = self._comma = False

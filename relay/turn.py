@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +15,7 @@ from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall
 log = structlog.get_logger()
 
 CHARACTERS_PER_TOKEN = 4
+AT_ONCE = 4096  # characters of a model's text that are made fit for the ear without a pause
 ITEM_TOKENS = 8  # what an item costs beside its text
 
 
@@ -39,7 +41,10 @@ async def run_round(model: LanguageModel, request: ModelRequest, sink: Sink) -> 
         async with model.stream(request) as stream:
             async for event in stream:
                 if type(event) is str:
-                    sink.delta(event)
+                    if len(event) <= AT_ONCE:
+                        sink.delta(event)
+                    else:
+                        await _bit_by_bit(event, sink)
                 elif isinstance(event, ToolCall):
                     calls.append(event)
                 elif isinstance(event, Finished):
@@ -53,6 +58,13 @@ async def run_round(model: LanguageModel, request: ModelRequest, sink: Sink) -> 
     except Exception as error:
         log.error("bug in a turn", error=type(error).__name__, exc_info=True)
         sink.failed("bug")
+
+
+async def _bit_by_bit(text: str, sink: Sink) -> None:
+    """A whole book in one event: other conversations go on between its pages, and the turn may end before the last."""
+    for start in range(0, len(text), AT_ONCE):
+        sink.delta(text[start : start + AT_ONCE])
+        await asyncio.sleep(0)
 
 
 def estimate_tokens(item: Item) -> int:

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.models.allowance import ARGUMENTS, CALL, Allowance
 from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, Sign, ToolCall, ToolSpec, Usage
 from relay.models.http import HttpModel
 from relay.models.options import effort, effort_with_tools
@@ -128,6 +129,7 @@ class ChatDecoder:
     """Chunks to events. Calls are handed on when the choice is finished, because until then any may still grow."""
 
     def __init__(self) -> None:
+        self._allowance = Allowance(ARGUMENTS)
         self._calls: list[_Call] = []
         self._by_index: dict[object, _Call] = {}
         self._reason = ""
@@ -180,12 +182,15 @@ class ChatDecoder:
         call = self._by_index.get(index)
         # Some servers give every call the index 0; a second id tells them apart.
         if call is None or (call_id and call.call_id and call_id != call.call_id):
+            self._allowance.take(CALL)
             call = self._by_index[index] = _Call()
             self._calls.append(call)
         call.call_id = call.call_id or call_id
         call.name = call.name or name
         if arguments := function.get("arguments"):
-            call.arguments += arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            text = arguments if isinstance(arguments, str) else orjson.dumps(arguments).decode()
+            self._allowance.take(len(text))
+            call.arguments += text
 
     def _finish_choice(self, reason: str, events: deque[ModelEvent]) -> None:
         self._reason = reason

@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.models.allowance import ARGUMENTS, CALL, CARRY, Allowance
 from relay.models.base import Finished, FinishReason, ModelEvent, ModelRequest, Sign, ToolCall, ToolSpec, Usage
 from relay.models.http import HttpModel
 from relay.models.options import always_reasons, effort, is_strict
@@ -119,6 +120,8 @@ class ResponsesDecoder:
     """Events of the API to ours. A call is handed on when its item is done."""
 
     def __init__(self) -> None:
+        self._growing, self._handed = Allowance(ARGUMENTS), Allowance(ARGUMENTS)  # calls in the making, and made
+        self._carried = Allowance(CARRY)
         self._open: dict[object, dict[str, str]] = {}
         self._carry: list[bytes] = []
         self._reasoned = False
@@ -137,6 +140,7 @@ class ResponsesDecoder:
                     events.append(delta)
             case "response.function_call_arguments.delta":
                 if call := self._open.get(event["output_index"]):
+                    self._growing.take(len(event["delta"]))
                     call["arguments"] += event["delta"]
                 events.append(Sign.CALLING)
             case "response.function_call_arguments.done":
@@ -145,6 +149,7 @@ class ResponsesDecoder:
             case "response.output_item.added":
                 item = event["item"]
                 if item["type"] == "function_call":
+                    self._growing.take(CALL)
                     self._open[event["output_index"]] = {
                         "call_id": item.get("call_id") or "",
                         "name": item["name"],
@@ -191,14 +196,20 @@ class ResponsesDecoder:
             # Without its content a reasoning item is only an id of something that was not stored.
             if item.get("encrypted_content"):
                 self._reasoned = True
-                self._carry.append(orjson.dumps(item))
+                self._carry_on(item)
         elif item["type"] == "function_call":
             begun = self._open.pop(event["output_index"], {"call_id": "", "name": "", "arguments": ""})
             if item.get("status") != "incomplete":
-                self._carry.append(orjson.dumps(item))
+                self._carry_on(item)
                 self._hand_on({**begun, **{name: item[name] for name in begun if item.get(name)}}, events)
 
+    def _carry_on(self, item: dict[str, Any]) -> None:
+        written = orjson.dumps(item)
+        self._carried.take(len(written))
+        self._carry.append(written)
+
     def _hand_on(self, call: dict[str, str], events: deque[ModelEvent]) -> None:
+        self._handed.take(CALL + len(call["arguments"]))
         self._called = True
         # OpenAI always gives an id; a compatible server may not.
         events.append(

@@ -16,6 +16,7 @@ from tests.calls.checks import heard, in_order, remembered, shown, told, words_o
 from tests.running import Running, running, write_agent
 
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again, please?"
+TROUBLE = "I'm sorry, we are having technical trouble. Please call again later."
 DEADLINE = 0.4
 AGENT = """
 title = "Test"
@@ -202,11 +203,53 @@ async def test_a_failure_after_a_tool(line: Running) -> None:
         assert kinds == ["user", "assistant", "call", "result", "assistant", "user"]
 
 
-async def test_failures_in_a_row(line: Running) -> None:
+async def failing(line: Running, call: Caller, turns: int) -> None:
+    """So many turns fail, each with its apology."""
+    line.model.script(*[Reply(fault=Fault.quota())] * turns)
+    before = len(heard(call))
+    for number in range(1, turns + 1):
+        await call.say(f"Hello {number}")
+        await call.until(lambda number=number: heard(call)[before:] == [APOLOGY] * number)  # type: ignore[misc]
+
+
+async def test_failures_with_an_answer_between_them(line: Running) -> None:
     """Each one is told to the caller, and the call outlives them."""
-    line.model.script(*[Reply(fault=Fault.quota())] * 4)
     async with Caller(line.url, pace=FAST) as call:
-        for number in range(1, 5):
-            await call.say(f"Hello {number}")
-            await call.until(lambda number=number: heard(call) == [APOLOGY] * number)  # type: ignore[misc]
-        await goes_on(line, call, 4)
+        await failing(line, call, 2)
+        await goes_on(line, call, 2)
+        await failing(line, call, 2)
+        line.model.script(Reply("And again."))
+        await call.say("Hello?")
+        await call.until(lambda: heard(call)[-1] == "And again.")
+        assert call.outcome is None
+
+
+async def test_three_failures_in_a_row(line: Running) -> None:
+    """The call ends politely: the line is heard to its end, and it is in the history."""
+    async with Caller(line.url, pace=FAST) as call:
+        await failing(line, call, 2)
+        line.model.script(Reply(fault=Fault.quota()))
+        await call.say("Hello?")
+        outcome = await call.ended()
+        assert (outcome.how, outcome.handoff_data) == ("agent", None)
+        assert heard(call) == [APOLOGY, APOLOGY, TROUBLE]
+        assert call.record.unplayed_at_end == ""
+        items = await remembered(line, call.record.call_sid, lambda items: words_of(items) == heard(call))
+        assert [item.origin for item in items if isinstance(item, AssistantItem)] == ["apology", "apology", "trouble"]
+
+
+async def test_three_failures_where_a_person_can_be_reached(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """The person is called, after words that say so."""
+    agents = write_agent(tmp_path / "agents", AGENT)
+    environ = {"TRANSFER_TO": "+15555550111"}
+    async with (
+        running(redis_url, tmp_path / "data", agents=agents, environ=environ) as line,
+        Caller(line.url, pace=FAST) as call,
+    ):
+        await failing(line, call, 2)
+        line.model.script(Reply(fault=Fault.quota()))
+        await call.say("Hello?")
+        outcome = await call.ended()
+        assert (outcome.how, outcome.number) == ("transfer", "+15555550111")
+        assert heard(call)[2].endswith("I'm connecting you with a person.")
+        assert call.record.unplayed_at_end == ""

@@ -19,6 +19,7 @@ from tests.calls.checks import (
     TALE,
     Ear,
     closings,
+    has_read,
     heard,
     in_order,
     interrupted,
@@ -214,3 +215,70 @@ async def test_preempted_by_the_next_reply(events: str, talk: Running) -> None:
                     ("assistant", "As you like."),
                 ],
             )
+
+
+def questions(*numbers: int) -> list[Prompt]:
+    return [Prompt(f"part {number}") for number in numbers]
+
+
+def parts(*numbers: int) -> str:
+    return " ".join(f"part {number}" for number in numbers)
+
+
+async def test_ten_prompts_in_one_read(talk: Running) -> None:
+    """What was said in pauses is one question, in order, with no word lost, and is answered once."""
+    talk.model.behaviour = lambda ask: Reply("All of it, then.")
+    async with Caller(talk.url, pace=FAST, agent="terse") as call:
+        await call.session.write(questions(*range(10)))
+        await call.until(lambda: call.record.turn.heard == "All of it, then.")
+        await in_order(call)
+        assert heard(call) == ["All of it, then."]
+        assert shown(talk.model.asked[-1]) == [("user", parts(*range(10)))]
+        await remembers(talk, call, [("user", parts(*range(10))), ("assistant", "All of it, then.")])
+
+
+async def test_a_pause_in_a_sentence_waits_for_nothing(talk: Running) -> None:
+    """The first half is asked for at once; with the second it is one question, and the first request is given up."""
+    gate = Gate()
+    talk.model.script(Reply("Never heard.", gate=gate), Reply("Both, then."))
+    async with Caller(talk.url, pace=FAST, agent="terse") as call:
+        await call.send(Prompt("I would like"))
+        await gate.reached.wait()  # nothing but the prompt had come
+        await call.send(Prompt("a room"))
+        await call.until(lambda: heard(call) == ["Both, then."])
+        assert (await talk.model.received(1)).closed_early
+        assert shown(await talk.model.received(2)) == [("user", "I would like a room")]
+        assert len(talk.model.asked) == 2
+
+
+async def test_ten_prompts_over_speech_that_may_not_be_interrupted(talk: Running) -> None:
+    """They wait for its last token and are one question."""
+    gate = Gate()
+    talk.model.script(Reply(TALE, gate=gate, gate_at=len(TALE)), Reply("As you like."))
+    async with Caller(talk.url, pace=FAST, agent="steadfast") as call:
+        await call.greeting_played()
+        await call.say("Tell me a story")
+        await call.until(lambda: call.speaking)
+        await call.session.write(questions(*range(10)))
+        await has_read(call)
+        assert len(talk.model.asked) == 1
+        gate.set()
+        await call.until(lambda: "As you like." in heard(call))
+        await in_order(call)
+        assert shown(await talk.model.received(2))[-1] == ("user", parts(*range(10)))
+        assert len(talk.model.asked) == 2
+
+
+async def test_ten_prompts_over_a_turn_that_may_not_be_interrupted_and_fails(talk: Running) -> None:
+    """After its apology they are answered, together."""
+    gate = Gate()
+    talk.model.script(Reply(gate=gate), Reply("As you like."))
+    async with Caller(talk.url, pace=FAST, agent="steadfast") as call:
+        await call.greeting_played()
+        await call.say("Tell me a story")
+        await gate.reached.wait()
+        await call.session.write(questions(*range(10)))
+        await has_read(call)
+        gate.set()
+        await call.until(lambda: "As you like." in heard(call))
+        assert shown(await talk.model.received(2))[-1] == ("user", parts(*range(10)))

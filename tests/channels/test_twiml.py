@@ -29,13 +29,16 @@ class Agent:
     second: Mapping[str, str] = field(default_factory=dict)
 
 
-def connected(agent: Agent, *, greeting: str | None = "Hello", **parameters: str) -> ElementTree.Element:
+def connected(
+    agent: Agent, *, greeting: str | None = "Hello", second: bool = False, **parameters: str
+) -> ElementTree.Element:
     document = twiml.connect(
         agent,
         relay_url="wss://h.example/voice/relay",
         action_url="https://h.example/voice/action?attempt=0&agent=default",
         parameters=parameters,
         greeting=greeting,
+        second=second,
     )
     assert document.startswith('<?xml version="1.0" encoding="UTF-8"?><Response>')
     return ElementTree.fromstring(document.encode())
@@ -136,3 +139,45 @@ def test_any_text_survives(text: str) -> None:
     assert relay_of(connected(Agent(), greeting="." + text)).get("welcomeGreeting") == "." + readable(text)
     (say, _) = ElementTree.fromstring(twiml.say_and_hangup("." + text).encode())
     assert (say.text or "").replace("\n", "\r") == "." + readable(text).replace("\r\n", "\r").replace("\n", "\r")
+
+
+def test_the_second_provider_takes_the_place_of_the_first() -> None:
+    """Its attributes replace those of the same name, and what belonged to the first provider goes with it."""
+    agent = Agent(
+        {"language": "en-US", "ttsProvider": "ElevenLabs", "voice": "abc", "speechModel": "flux", "hints": "Ada"},
+        second={"ttsProvider": "Google", "language": "en-GB"},
+    )
+    attributes = relay_of(connected(agent, greeting=None, second=True)).attrib
+    assert {name: attributes.get(name) for name in ("language", "ttsProvider", "voice", "speechModel", "hints")} == {
+        "language": "en-GB",
+        "ttsProvider": "Google",
+        "voice": None,
+        "speechModel": "flux",
+        "hints": "Ada",
+    }
+    assert relay_of(connected(agent)).attrib["voice"] == "abc"
+
+
+def test_a_voice_of_the_second_provider() -> None:
+    """Named with it; the ears are replaced alike."""
+    agent = Agent(
+        {"voice": "abc", "transcriptionProvider": "Deepgram", "speechModel": "flux"},
+        second={"ttsProvider": "Google", "voice": "en-US-Journey-O", "transcriptionProvider": "Google"},
+    )
+    attributes = relay_of(connected(agent, second=True)).attrib
+    assert (attributes["voice"], attributes["transcriptionProvider"]) == ("en-US-Journey-O", "Google")
+    assert "speechModel" not in attributes
+
+
+def test_a_child_of_the_sessions_language_does_not_bring_the_first_provider_back() -> None:
+    """Other languages are as they were."""
+    eleven = {"ttsProvider": "ElevenLabs", "voice": "abc", "transcriptionProvider": "Deepgram"}
+    agent = Agent(
+        {"language": "en-US", **eleven},
+        ({"code": "EN-us", **eleven}, {"code": "es-US", **eleven}),
+        {"ttsProvider": "Google"},
+    )
+    children = [child.attrib for child in relay_of(connected(agent, second=True)) if child.tag == "Language"]
+    assert children == [{"code": "EN-us", "transcriptionProvider": "Deepgram"}, {"code": "es-US", **eleven}]
+    children = [child.attrib for child in relay_of(connected(agent)) if child.tag == "Language"]
+    assert children[0] == {"code": "EN-us", **eleven}

@@ -39,7 +39,8 @@ dtmfDetection = "true"
 
 @pytest.fixture
 async def relay(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(redis_url, tmp_path / "data", agents=write_agent(tmp_path / "agents", AGENT)) as app:
+    agents, environ = write_agent(tmp_path / "agents", AGENT), {"REPLY_MAX_CHARS": "10000000"}
+    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ) as app:
         yield app
 
 

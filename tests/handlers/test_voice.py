@@ -72,10 +72,16 @@ class Phone:
 
 
 @asynccontextmanager
-async def phone(gate: TwilioGate = GATE, *, transfer_to: str = TRANSFER, **given: Any) -> AsyncIterator[Phone]:
+async def phone(
+    gate: TwilioGate = GATE,
+    *,
+    agents: Mapping[str, StandInAgent] = AGENTS,
+    transfer_to: str = TRANSFER,
+    **given: Any,
+) -> AsyncIterator[Phone]:
     outcomes: list[str] = []
     voice = VoiceWebhooks(
-        gate, AGENTS, "default", TICKETS, transfer_to=transfer_to, ended=outcomes.append, now=lambda: NOW, **given
+        gate, agents, "default", TICKETS, transfer_to=transfer_to, ended=outcomes.append, now=lambda: NOW, **given
     )
     async with serving(web.post(INCOMING, voice.incoming), web.post(ACTION, voice.action)) as client:
         yield Phone(client, outcomes)
@@ -377,6 +383,49 @@ async def test_call_we_know_nothing_of_gets_a_session(query: str) -> None:
     async with phone() as caller:
         action, _, _ = connect_of(await caller.twiml(ACTION + query, FAILED))
         assert action.endswith("?attempt=1&agent=default")
+
+
+SWITCH = {**ENDED, "HandoffData": '{"reasonCode":"resume","provider":"second"}'}
+TWO = StandInAgent(
+    relay={"language": "en-US", "ttsProvider": "ElevenLabs", "voice": "abc"}, second={"ttsProvider": "Google"}
+)
+
+
+@pytest.mark.parametrize("fields", [SWITCH, {**FAILED, "ErrorCode": "64111"}], ids=["by us", "by Twilio"])
+async def test_a_provider_that_failed_is_replaced(fields: dict[str, str]) -> None:
+    """The next session names the agent's second one, and says so to itself and to the action after it."""
+    async with phone(agents={"default": TWO}) as caller:
+        action, relay, parameters = connect_of(await caller.twiml(ACTION + "?attempt=0&agent=default", fields))
+        assert action.endswith("?attempt=1&agent=default&provider=second")
+        assert (relay["ttsProvider"], relay.get("voice")) == ("Google", None)
+        assert (parameters["provider"], parameters["attempt"]) == ("second", "1")
+        assert "welcomeGreeting" not in relay
+
+
+async def test_the_replaced_provider_stays_replaced() -> None:
+    """Whatever ends the sessions that follow; the change itself was none of the attempts."""
+    async with phone(agents={"default": TWO}, resume_limit=1) as caller:
+        path = ACTION + "?attempt=1&agent=default&provider=second"
+        action, relay, parameters = connect_of(await caller.twiml(path, FAILED))
+        assert action.endswith("?attempt=2&agent=default&provider=second")
+        assert (relay["ttsProvider"], parameters["provider"]) == ("Google", "second")
+        path = ACTION + "?attempt=2&agent=default&provider=second"
+        assert verbs(await caller.twiml(path, {**SWITCH, "SessionId": "VX1"})) == ["Dial"]
+
+
+async def test_a_change_of_provider_does_not_need_an_attempt() -> None:
+    """Where a broken call is never resumed it is made all the same."""
+    async with phone(agents={"default": TWO}, resume_limit=0) as caller:
+        path = ACTION + "?attempt=0&agent=default"
+        assert verbs(await caller.twiml(path, SWITCH)) == ["Connect"]
+
+
+async def test_an_agent_without_a_second_provider_is_resumed_as_it_is() -> None:
+    """Also when a session asked for another."""
+    async with phone() as caller:
+        action, _, parameters = connect_of(await caller.twiml(ACTION + "?attempt=0&agent=default", SWITCH))
+        assert action.endswith("?attempt=1&agent=default")
+        assert "provider" not in parameters
 
 
 async def test_nothing_of_the_caller_is_logged() -> None:

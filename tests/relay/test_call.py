@@ -34,7 +34,7 @@ from relay.items import AssistantItem, NoteItem, ToolItem, UserItem
 from relay.keypad import Key
 from relay.rules import Phase
 from relay.toolbox import EndCall
-from tests.relay.driver import CLOSE, EPOCH, LINES, Driver, answered, call, done, foreground, started
+from tests.relay.driver import CLOSE, EPOCH, LINES, Driver, answered, call, done, foreground, started, texts
 
 # -- one turn
 
@@ -731,3 +731,30 @@ def test_after_the_end_nothing_is_taken() -> None:
     assert driver.prompt("Hi") == []
     assert driver.hang_up() == []
     assert driver.items == stored
+
+
+def test_a_burst_of_prompts_before_all_is_ready_is_one_turn() -> None:
+    """Every word of it, in order, asked for once."""
+    driver = Driver()
+    driver.setup()
+    for number in range(10):
+        driver.prompt(f"part {number}")
+    assert driver.rounds == []
+    driver.prepared()
+    assert len(driver.rounds) == 1
+    assert driver.story == ["user: " + " ".join(f"part {number}" for number in range(10))]
+
+
+@pytest.mark.parametrize("interruptible", [True, False])
+def test_a_burst_of_prompts_is_one_turn(interruptible: bool) -> None:
+    """Each is asked for at once, without a wait, and nothing of the ones before it has been said."""
+    driver = started(interruptible=interruptible)
+    for number in range(10):
+        driver.prompt(f"part {number}")
+        assert len(driver.rounds) == 1
+    if not interruptible:
+        driver.fail()
+    assert driver.story[-1].endswith("part 9")
+    assert " ".join(texts(driver.items)).replace(LINES["apology"] + " ", "") == " ".join(
+        f"part {number}" for number in range(10)
+    )

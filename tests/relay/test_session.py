@@ -177,6 +177,27 @@ async def test_a_bug_in_the_machine(parts: SessionParts) -> None:
     assert parts.telemetry.registry.get_sample_value("relay_calls_ended_total", {"reason": "error"}) == 1
 
 
+async def test_prompts_that_have_queued_up_are_one_request(parts: SessionParts) -> None:
+    """Ten that arrive in one read are one turn, and the model is asked once, with all their words."""
+    line, model = Line(), Echo()
+    rules = CallRules(
+        line=lambda name, language: name,
+        policy=parts.tools.policy,
+        canonical=parts.tools.canonical,
+        prepare_deadline=0.01,
+    )
+    running = asyncio.create_task(session(line, replace(parts, model=model), rules).run(), name="session")
+    line.say(Prompt("And"))
+    await asyncio.wait_for(line.spoken.wait(), 5)  # all is ready, and nothing else is under way
+    for number in range(10):
+        line.say(Prompt(f"part {number}"))
+    line.spoken.clear()
+    await asyncio.wait_for(line.spoken.wait(), 5)
+    assert model.asked == ["And", " ".join(f"part {number}" for number in range(10))]
+    running.cancel()
+    await asyncio.wait([running])
+
+
 async def test_no_task_outlives_its_session(parts: SessionParts) -> None:
     """Cancelled in the middle, a session ends with all its tasks and closes nothing twice."""
     line = Line()

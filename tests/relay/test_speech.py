@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from relay.speech import MAX_LINK_TEXT, MAX_WORD, Speech
+from relay.speech import MAX_GAP, MAX_LINK_TEXT, MAX_WORD, Speech
 
 
 def outputs(pieces: list[str]) -> list[str]:
@@ -169,6 +169,27 @@ def test_a_word_without_end_is_let_go_in_pieces() -> None:
     said = "".join(speech.feed("abcde") for _ in range(MAX_WORD))
     assert len(said) >= 4 * MAX_WORD
     assert said + speech.finish() == "abcde" * MAX_WORD
+
+
+@pytest.mark.parametrize("piece", ["[", "[[[[", "[a", "![", "[]["])
+def test_brackets_without_end_are_not_kept(piece: str) -> None:
+    """Any of them may still become a link; what is said does not depend on how they come."""
+    speech = Speech()
+    said = "".join(speech.feed(piece) for _ in range(4 * MAX_WORD))
+    assert 4 * MAX_WORD * len(piece) - len(said) < 2 * MAX_WORD + MAX_LINK_TEXT
+    assert said + speech.finish() == spoken(piece * 4 * MAX_WORD)
+
+
+@given(st.text(" \n\t*[a", max_size=400), st.integers(1, 50), PLACES)
+def test_white_space_without_end_is_not_kept(text: str, times: int, places: list[int]) -> None:
+    """Of more than a hundred characters of it the first are taken, however they come."""
+    text = f"One {text}{' ' * times * 10}\n{text}"
+    assert "".join(outputs(cut(text, places))) == "".join(outputs(list(text))) == spoken(text)
+    speech = Speech()
+    for _ in range(1000):
+        assert speech.feed(" \n") == ""
+    assert speech.feed("end") == ""
+    assert len(speech.finish()) == MAX_GAP + len("end")
 
 
 @given(PLAIN, PLACES)
