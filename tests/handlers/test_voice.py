@@ -410,7 +410,7 @@ async def test_the_replaced_provider_stays_replaced() -> None:
         assert action.endswith("?attempt=2&agent=default&provider=second")
         assert (relay["ttsProvider"], parameters["provider"]) == ("Google", "second")
         path = ACTION + "?attempt=2&agent=default&provider=second"
-        assert verbs(await caller.twiml(path, {**SWITCH, "SessionId": "VX1"})) == ["Dial"]
+        assert verbs(await caller.twiml(path, {**SWITCH, "SessionId": "VX1"}))[-1] == "Dial"
 
 
 async def test_a_change_of_provider_does_not_need_an_attempt() -> None:
