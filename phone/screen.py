@@ -43,6 +43,7 @@ class Screen:
         self._typed = ""
         self._typing = False
         self._row_open = False
+        self._timed: Turn | None = None  # whose time to the first words has been shown
 
     @property
     def columns(self) -> int:
@@ -76,8 +77,9 @@ class Screen:
             return
         if cut:
             self._flow(" --")
-        if turn.first_words_s is not None:
+        if turn.first_words_s is not None and turn.said and turn is not self._timed:
             self._flow(f" ({turn.first_words_s:.2f} s)", _DIM)
+            self._timed = turn
         self._end_row()
 
     def caller_line(self, text: str) -> None:

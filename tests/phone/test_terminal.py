@@ -79,16 +79,23 @@ def drawn(screen: Screen, text: str, cut: bool = False) -> None:
 
 
 def test_a_call_in_a_pipe() -> None:
-    """Plain lines without a control code, the time to the first words behind each reply, a cut one marked."""
+    """Plain lines without a control code, the time to a turn's first words behind them, what was cut marked."""
     out = io.StringIO()
     screen = Screen(out)
     screen.show(Said("hi"))
     drawn(screen, "Hello there.")
     drawn(screen, "It is", cut=True)
     screen.show(Notice("the call was taken up again"))
-    assert out.getvalue() == (
-        "you> hi\nagent> Hello there. (0.42 s)\nagent> It is -- (0.42 s)\n* the call was taken up again\n"
-    )
+    assert out.getvalue() == ("you> hi\nagent> Hello there. (0.42 s)\nagent> It is --\n* the call was taken up again\n")
+
+
+def test_what_the_agent_says_unasked_has_no_time() -> None:
+    """There was nothing it could have been quick to answer."""
+    out = io.StringIO()
+    screen, turn = Screen(out), Turn("", 1.0, 9.0)
+    screen.show(Word("Still there?", turn, True))
+    screen.show(Silence(turn))
+    assert out.getvalue() == "agent> Still there?\n"
 
 
 def test_colours_only_where_asked() -> None:
