@@ -82,6 +82,8 @@ class Quiet:
 
     def _spoken(self) -> float:
         """When the agent will have fallen silent; may be past."""
+        if self._speaking.silent:
+            return 0.0
         end, began = self._speaking.end() or 0.0, self._speaking.agent_on_at
         return end if began is None else began + SLOW_SPEECH * max(0.0, end - began) + SPEECH_SLACK
 

@@ -74,6 +74,7 @@ class Speaking:
         self.ledger = Ledger()
         self.info = False  # info frames have been seen in this session
         self.agent_on_at: float | None = None  # since when Twilio reports the agent as speaking
+        self._spoke_since = 0.0  # when the speech began whose end was reported last
         self.language = rules.language  # the caller's
         self._outbox = outbox
         self._record = record
@@ -212,6 +213,7 @@ class Speaking:
     def agent(self, on: bool) -> None:
         """``agentSpeaking``: silence settles what had been heard, or, without proof, what must have been."""
         self.info = True
+        self._spoke_since = self._spoke_since if on or self.agent_on_at is None else self.agent_on_at
         self.agent_on_at = self._outbox.now if on else None
         if not on:
             for utterance in self.ledger.settle_heard():
@@ -251,6 +253,12 @@ class Speaking:
         if proof and (rest := [u for u, _ in left if not u.all_heard]):
             ends.append(now + sum(len(u.text) - len(u.heard()) for u in rest) / CHARACTERS_PER_SECOND)
         return max(ends, default=None)
+
+    @property
+    def silent(self) -> bool:
+        """Whether Twilio has reported the end of speech that began after all that was sent."""
+        given = [u.started for u in self.ledger.utterances if not u.cut]
+        return self.agent_on_at is None and max(given, default=0.0) < self._spoke_since
 
     @property
     def busy(self) -> bool:

@@ -102,6 +102,32 @@ def test_speech_that_ends_sooner_than_expected() -> None:
     assert driver.frames[-2:] == ASKED
 
 
+@pytest.mark.parametrize("greeting", ["", "A long greeting, read very fast by the voice of this agent. " * 5])
+def test_the_report_of_silence_is_believed_without_any_proof(greeting: str) -> None:
+    """No ``tokensPlayed`` is subscribed to: the end of speech that began after the words is the end of the words."""
+    driver = started(greeting=greeting, **AFTER) if greeting else answered("A long answer, " * 20, **AFTER)
+    driver.wait(0.4)
+    driver.agent(True)
+    driver.wait(0.5)
+    driver.agent(False)
+    driver.frames.clear()
+    driver.nothing_for(7.9)
+    driver.wait(0.2)
+    assert driver.frames == ASKED
+
+
+def test_a_report_of_silence_before_the_words_tells_nothing_of_them() -> None:
+    """Speech that began before them has ended; they are still to be spoken."""
+    text = "A long answer, " * 20
+    driver = started(greeting="Hello.", **AFTER)
+    driver.wait(0.4)
+    driver.agent(True)
+    driver.prompt("Hi")
+    driver.say(text)
+    driver.agent(False)
+    driver.nothing_for(SPEECH_DELAY + len(text) / CHARACTERS_PER_SECOND + 7.9)
+
+
 def test_a_caller_who_speaks_first_is_asked_too() -> None:
     """Without a greeting silence begins when all is ready."""
     driver = Driver(dict(AFTER))
