@@ -33,7 +33,7 @@ class Sessions(Protocol):
         """What this process knows; None for nothing."""
         ...
 
-    async def known_to_store(self, conversation: str, session: str, /) -> bool:
+    async def known_to_store(self, conversation: str, session: str, /) -> bool | None:
         """What Redis knows; raises StoreError when it cannot be asked."""
         ...
 
@@ -88,12 +88,13 @@ class Admission:
 
     async def _known_to_store(self, setup: Setup, *, otherwise: bool) -> bool:
         """``otherwise``: the answer where Redis gives none."""
+        known: bool | None = None
         try:
             async with asyncio.timeout(self._deadline):
-                return await self._sessions.known_to_store(setup.call_sid, setup.session_id)
+                known = await self._sessions.known_to_store(setup.call_sid, setup.session_id)
         except (StoreError, TimeoutError) as error:
             log.warning("session not looked up", call_sid=setup.call_sid, error=type(error).__name__)
-            return otherwise
+        return otherwise if known is None else known
 
 
 async def _yes() -> bool:

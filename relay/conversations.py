@@ -103,10 +103,10 @@ class Conversations:
             return False
         return self._lately(writer.lost_ms) or None  # it may have come back elsewhere since
 
-    async def known_to_store(self, conversation: str, session: str) -> bool:
+    async def known_to_store(self, conversation: str, session: str) -> bool | None:
         """The same, as Redis knows it. Raises StoreError. Claims nothing."""
         name, lost_ms = await self._history.session(conversation)
-        return name == session and self._lately(lost_ms)
+        return None if name is None else name == session and self._lately(lost_ms)
 
     def _lately(self, lost_ms: int) -> bool:
         return not lost_ms or self._now_ms() - lost_ms <= self._keep * 1000

@@ -76,7 +76,7 @@ class Utterance:
     origin: str = ""
     firm: bool = False
     seconds: float = 0.0
-    after: float = 0.0
+    after: float = -inf
     heard_words: int = 0
     _parts: list[str] = field(default_factory=list)
     _text: str = ""
@@ -125,7 +125,7 @@ class Ledger:
         self.utterances: list[Utterance] = []
         self.preempted: list[Utterance] = []  # cut by our own output; proof of them may still come
         self.proof = False  # tokensPlayed has been seen in this session
-        self._cut_until = 0.0  # what follows output that was cut by ours is not heard before this
+        self._cut_until = -inf  # what follows output that was cut by ours is not heard before this
         self._free = -inf  # when what was taken out will have been spoken by the clock: the next begins after it
 
     def open(self, utterance: Utterance) -> Utterance:

@@ -522,7 +522,8 @@ class CallSession:
         self._timers.pop(name, None)
         if name == "replay" and self._gate is not None:
             self._let_in(self._gate.settle(), self._gate)
-            log.info("frames told again", count=self._gate.recognised)
+            if self._gate.recognised:
+                log.info("events told again", count=self._gate.recognised)
         else:
             self._receive(TimerFired(name))
 

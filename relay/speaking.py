@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from relay.events import Action, Close, Play, Put, Say, StartTimer
 from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance
@@ -86,7 +87,7 @@ class Speaking:
 
     def begin(self, turn: int, text: str, origin: str = "") -> Utterance:
         """The first words of an utterance. Those of a turn stay open for more; the rest is complete at once."""
-        utterance = self._open(turn, origin, firm=not self._rules.preemptible or origin in ("greeting", *ASIDES))
+        utterance = self._open(turn, origin, firm=self._firm(origin))
         utterance.append(text)
         self._save(utterance)
         return utterance
@@ -136,10 +137,12 @@ class Speaking:
         for position, item in items:
             if isinstance(item, AssistantItem) and item.status == "open":
                 started = (item.started - self._rules.epoch) / 1000
-                utterance = Utterance(position, 0, started, origin=item.origin, heard_words=item.heard)
+                utterance = Utterance(position, 0, started, origin=item.origin, firm=self._firm(item.origin))
+                utterance.heard_words = item.heard
                 utterance.append(item.text)
                 self.ledger.utterances.append(utterance)
                 self._shut(utterance)
+                self._spoken_to = min(self._spoken_to, position)
 
     def not_greeted(self) -> None:
         """A greeting nobody is known to have heard was not spoken: the socket goes on with an earlier conversation."""
@@ -175,6 +178,9 @@ class Speaking:
             self._save(utterance)
         position = self._record.reserve()
         return self.ledger.open(Utterance(position, turn, now, origin=origin, firm=firm, seconds=seconds))
+
+    def _firm(self, origin: str) -> bool:
+        return not self._rules.preemptible or origin in ("greeting", *ASIDES)
 
     def _close_all(self) -> None:
         for utterance in self.ledger.utterances:
@@ -243,7 +249,7 @@ class Speaking:
             self._save(utterance, over=True)
         self.ledger.utterances.clear()
 
-    def end(self, since: int = 0) -> float | None:
+    def end(self, since: float = -inf) -> float | None:
         """Estimate of when all that was sent, from this position on, will have been heard, which may be past; None when
         it has been. A sound that our next words cut is not waited for."""
         now, proof = self._outbox.now, self.ledger.proof

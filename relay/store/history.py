@@ -76,7 +76,7 @@ class HistoryStore(Protocol):
         state: Mapping[str, str] | None = None,
     ) -> None: ...
 
-    async def session(self, conversation: str) -> tuple[str, int]: ...
+    async def session(self, conversation: str) -> tuple[str | None, int]: ...
 
 
 class History:
@@ -129,12 +129,12 @@ class History:
         if not written:
             raise Fenced("a newer session owns this conversation")
 
-    async def session(self, conversation: str) -> tuple[str, int]:
-        """The session that may come back, "" for none, and when its socket was lost (ms since 1970), 0 while it is not
-        known to be. Claims nothing. Raises StoreError."""
+    async def session(self, conversation: str) -> tuple[str | None, int]:
+        """The session that may come back, "" for none, None where nothing is written of any; and when its socket was
+        lost (ms since 1970), 0 while it is not known to be. Claims nothing. Raises StoreError."""
         with translate():
             name, lost = await self._redis.hmget(state_key(conversation), ["session", "lost"])
-        return text(name or b""), int(lost or 0)
+        return None if name is None else text(name), int(lost or 0)
 
 
 Rewrite = tuple[int, Item | None]

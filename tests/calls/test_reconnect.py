@@ -477,18 +477,15 @@ async def burst(socket: ClientConnection, count: int, key: str = "1") -> None:
 
 
 async def test_a_replay_is_no_flood(house: House) -> None:
-    """Five hundred events at once are read by the next socket of a session, which answers only what is new; on a first
-    socket they are a flood."""
-    async with Caller(house.front.url, pace=FAST) as call:
-        await call.greeting_played()
-        await remembered(house.first, call.record.call_sid, lambda found: len(found) == 1)
+    """Five hundred events at once are read by the next socket of a session; on a first one they are a flood."""
+    async with plain_socket(house.first) as older, plain_socket(house.then) as newer:
+        await older.send(first_setup(house))
+        await remembered(house.first, CALL, lambda found: len(found) == 1)
         house.then.model.script(Reply("After the burst."))
-        async with plain_socket(house.then) as socket:
-            await socket.send(setup_of(call))
-            await burst(socket, MOST - 1)
-            assert await words(socket) == "After the burst."
-            assert counted(house.then, "relay_frames_rejected_total", reason="flood") == 0
-            await socket.close()
+        await newer.send(first_setup(house))
+        await burst(newer, MOST - 1)
+        assert await words(newer) == "After the burst."
+        assert counted(house.then, "relay_frames_rejected_total", reason="flood") == 0
 
 
 async def test_a_first_socket_is_guarded(redis: Redis, redis_url: str, tmp_path: Path) -> None:

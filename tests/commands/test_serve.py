@@ -18,10 +18,12 @@ import aiohttp
 import pytest
 
 from phone.caller import FAST, Caller, CallRefused
+from phone.model import Gate, ModelServer, Reply
 from relay.frames import PeerError
 from relay.items import Item, UserItem, load_item
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
+from tests.calls.front import Front
 from tests.commands.serving import INHERITED, RELAY, Serving, launch, redis_process, serving
 from tests.running import write_agent
 
@@ -398,6 +400,44 @@ async def test_two_share_a_folder(data_dir: Path, tmp_path: Path) -> None:
         assert await other.stop() == 0
         assert not redis_process(data_dir)
     assert await asyncio.to_thread(history, data_dir, call_sid)
+
+
+async def test_a_call_survives_kill_9(data_dir: Path, tmp_path: Path) -> None:
+    """With ``applicationReconnect``: its process is killed in the middle of a reply, and the call goes on in another
+    one, in the same session; what was answered before and is told again is not answered again."""
+    agents = write_agent(tmp_path / "agents", 'greeting = "Yes?"\n[relay]\napplicationReconnect = true\n')
+    gate = Gate()
+    async with ModelServer() as model:
+        environ = {"AGENTS_DIR": str(agents), "OPENAI_BASE_URL": model.url, "STALL_DEADLINE": "30"}
+        async with (
+            serving(data_dir, cwd=tmp_path, **environ) as one,
+            serving(data_dir, cwd=tmp_path, **environ) as other,
+            Front(one.url) as front,
+            Caller(front.url, pace=FAST) as call,
+        ):
+            await call.greeting_played()
+            model.script(Reply("Ada, then."), Reply(["Once there was, ", "and ", "so on."], gate=gate, gate_at=2))
+            await call.say("I am Ada")
+            assert await call.reply() == "Ada, then."
+            await call.say("A story")
+            await call.until(lambda: call.record.turn.heard == "Once there was,")
+            async with asyncio.timeout(10):
+                while len(await asyncio.to_thread(history, data_dir, call.record.call_sid)) < 5:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            model.script(Reply("a fox."))
+            async with call.offline(again=len(call.record.sent) - 1):
+                one.process.kill()
+                assert await one.ended() == -signal.SIGKILL
+                front.fail_over(other.url)
+            await call.until(lambda: call.record.turn.heard.endswith("a fox."))
+            assert call.record.turn.heard == "Once there was, and a fox."
+            ask = model.asked[-1].ask
+            assert ask is not None
+            assert [entry.text for entry in ask.entries][:4] == ["Yes?", "I am Ada", "Ada, then.", "A story"]
+            assert len(model.asked) == 3
+            assert len(set(call.record.session_ids)) == 1
+            assert call.record.actions == []
+            gate.set()
 
 
 # -- with the terminal phone

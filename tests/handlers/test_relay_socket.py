@@ -56,20 +56,21 @@ class Desk:
 
 @dataclass
 class Sessions:
-    """What is known of sessions; None: this process, or Redis, cannot tell."""
+    """What is known of sessions; None: this process, or Redis, cannot tell, or Redis does not answer."""
 
     here: bool | None = None
     store: bool | None = False
+    silent: bool = False
     asked: int = 0  # of Redis
 
     def known_here(self, conversation: str, session: str) -> bool | None:
         return self.here
 
-    async def known_to_store(self, conversation: str, session: str) -> bool:
+    async def known_to_store(self, conversation: str, session: str) -> bool | None:
         self.asked += 1
-        if self.store is None:
+        if self.silent:
             await asyncio.Event().wait()
-        return bool(self.store)
+        return self.store
 
 
 @dataclass
@@ -328,11 +329,13 @@ USED, EXPIRED = NOW, NOW - 121
         (USED, Sessions(store=True), True),
         (USED, Sessions(store=False), False),
         (USED, Sessions(store=None), True),
+        (USED, Sessions(silent=True), True),
         (EXPIRED, Sessions(here=True), True),
         (EXPIRED, Sessions(here=False, store=True), False),
         (EXPIRED, Sessions(store=True), True),
         (EXPIRED, Sessions(store=False), False),
         (EXPIRED, Sessions(store=None), False),
+        (EXPIRED, Sessions(silent=True), False),
     ],
     ids=lambda value: {USED: "used", EXPIRED: "expired"}.get(value, "") if isinstance(value, float) else None,
 )

@@ -55,7 +55,7 @@ async def begun(conversations: Conversations, epoch: int = 1, session: str = "VX
     return writer
 
 
-async def known(conversations: Conversations, session: str = "VX1") -> tuple[bool | None, bool]:
+async def known(conversations: Conversations, session: str = "VX1") -> tuple[bool | None, bool | None]:
     """(here, in Redis)"""
     return conversations.known_here(CALL, session), await conversations.known_to_store(CALL, session)
 
@@ -67,6 +67,7 @@ async def left(conversations: Conversations, writer: ConversationWriter) -> None
 
 async def test_a_session_is_known_by_its_name(ours: Conversations, theirs: Conversations) -> None:
     """While it has a socket; to its process at once, to others by Redis. Nobody knows another one."""
+    assert await known(ours) == (None, None)
     writer = await begun(ours)
     assert await known(ours) == (True, True)
     assert await known(theirs) == (None, True)
