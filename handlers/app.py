@@ -33,7 +33,9 @@ from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, choose_api, make_client, tls_context
 from relay.models.options import always_reasons
 from relay.models.responses import ResponsesModel
+from relay.models.sockets import Sockets
 from relay.models.steady import Deadlines, SteadyModel
+from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
 from relay.store.client import connect, translate
 from relay.store.effects import Effects
@@ -166,13 +168,20 @@ async def build_app(
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
-    """The model every call asks, with its deadlines and its fallback, each on a client of its own."""
+    """The model every call asks, with its deadlines and its fallback, each on a client of its own. Raises ConfigError."""
 
     def thinks(request: ModelRequest) -> bool:
         wish = request.reasoning or settings.openai_reasoning
         return wish != "none" or always_reasons(request.model or settings.openai_model)
 
     context = tls_context()
+    client = make_client(endpoint.base_url, endpoint.api_key, context=context)
+    model: LanguageModel = _adapter(settings, client, settings.openai_model)
+    if settings.openai_transport == "websocket":
+        if not isinstance(model, ResponsesModel):
+            problem = "OPENAI_TRANSPORT: websocket is a way to the Responses API, and here Chat Completions is spoken"
+            raise ConfigError([f"{problem}; set OPENAI_API=responses, or OPENAI_TRANSPORT=http."])
+        model = WebsocketModel(model, Sockets(client))
     fallback: LanguageModel | None = None
     if settings.openai_fallback_model:
         key = settings.openai_fallback_api_key
@@ -186,7 +195,7 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
             settings.openai_fallback_model,
         )
     return SteadyModel(
-        _adapter(settings, make_client(endpoint.base_url, endpoint.api_key, context=context), settings.openai_model),
+        model,
         fallback,
         telemetry,
         deadlines=Deadlines(settings.first_token_deadline, settings.stall_deadline),
@@ -194,7 +203,7 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
     )
 
 
-def _adapter(settings: Settings, client: ModelClient, model: str) -> LanguageModel:
+def _adapter(settings: Settings, client: ModelClient, model: str) -> ChatModel | ResponsesModel:
     api = choose_api(settings.openai_api, client.base_url)
     adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
     return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)

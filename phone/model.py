@@ -5,8 +5,9 @@
 
     python -m phone.model --port 9000 --first 0.25:0.8 --pace 0.02 --tokens 60 --slow 0.05 --cut 0.03 --seed 1
 
-Routes below ``/v1``: ``POST /chat/completions``, ``POST /responses``, ``GET /models``, ``GET /models/{model}``; and for
-load tests ``GET /control`` (counts) and ``POST /control`` (a JSON object of new values for ``Load``).
+Routes below ``/v1``: ``POST /chat/completions``, ``POST /responses``, ``GET /responses`` (a websocket),
+``GET /models``, ``GET /models/{model}``; and for load tests ``GET /control`` (counts) and ``POST /control`` (a JSON
+object of new values for ``Load``).
 """
 
 from __future__ import annotations
@@ -26,11 +27,13 @@ from aiohttp import web
 
 from phone.endpoint import wire
 from phone.endpoint.checks import Api, Ask, check
+from phone.endpoint.parts import Frames
 from phone.endpoint.player import Player, headers_of_answer
 from phone.endpoint.recorded import Recorded
 from phone.endpoint.rejected import Rejected
 from phone.endpoint.reply import Fault, Gate, Reply, ToolUse, pieces
 from phone.endpoint.script import Rehearsal, Rehearsals
+from phone.endpoint.sockets import Sockets
 from phone.endpoint.strain import Delay, Load, Strain
 
 __all__ = [
@@ -84,7 +87,7 @@ class ModelServer:
 
     behaviour: makes the reply to a request; replies given to ``script`` go first. key: the bearer token wanted, None
     takes any. models: the names that exist, None takes any. keep: how many of the last requests are remembered, words
-    included; with 0 only the counts are.
+    included; with 0 only the counts are. ``sockets``: its websockets; an upgrade is no request, what comes by one is.
     """
 
     def __init__(
@@ -112,7 +115,8 @@ class ModelServer:
         self._tls = tls
         self._keep_alive = keep_alive
         self._clock = clock
-        self._player = Player(sleep, clock)
+        self.player = Player(sleep, clock)
+        self.sockets = Sockets(self)
         self._scripted: deque[Reply] = deque()
         self._reasoned: dict[str, str] = {}
         self._serving: set[asyncio.Task[Any]] = set()
@@ -193,33 +197,30 @@ class ModelServer:
     # -- requests
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/v1/responses" and request.headers.get("Upgrade", "").lower() == "websocket":
+            return await self._upgrade(request)
         raw = await request.read()
         try:
             body = orjson.loads(raw) if raw else None
         except orjson.JSONDecodeError:
             body = None
-        assert self._protocols is not None
-        connection = self._protocols.numbers.get(request.protocol, 0)
+        connection, connected_at = self._connection(request)
         record = Recorded(
             connection=connection,
-            connected_at=self._protocols.opened.get(connection, 0.0),
+            connected_at=connected_at,
             method=request.method,
             path=request.path,
             headers={name.lower(): value for name, value in request.headers.items()},
             body=body,
             at=self._clock(),
         )
-        self.total += 1
-        self.active += 1
         # aiohttp runs a connection in one task and cancels it when the client goes away; so does close().
         task = asyncio.current_task()
         assert task is not None
         self._serving.add(task)
         self._busy.add(request.protocol)
-        self.requests.append(record)
         try:
-            async with self._arrived:
-                self._arrived.notify_all()
+            await self.came(record)
             response = await self._route(request, record, len(raw))
             record.complete = True
             return response
@@ -227,23 +228,62 @@ class ModelServer:
             record.status, record.complete = refusal.status, True
             return _json(refusal.body, status=refusal.status, headers=refusal.headers)
         except asyncio.CancelledError:
-            self._left(record)
+            self.left(record)
             raise
         except ConnectionError:
             # The client has gone: nobody reads this answer, and it is no error of ours to be logged.
-            self._left(record)
+            self.left(record)
             return web.Response()
         finally:
-            self.active -= 1
             self._serving.discard(task)
             self._busy.discard(request.protocol)
-            record.ended_at = self._clock()
-            record.ended.set()
+            self.over(record)
 
-    def _left(self, record: Recorded) -> None:
+    async def _upgrade(self, request: web.BaseRequest) -> web.StreamResponse:
+        task = asyncio.current_task()
+        assert task is not None
+        self._serving.add(task)
+        self._busy.add(request.protocol)
+        try:
+            if self._key is not None:
+                self._authorise(request.headers.get("Authorization", ""))
+            return await self.sockets.serve(request, *self._connection(request))
+        except Rejected as refusal:
+            return _json(refusal.body, status=refusal.status, headers=refusal.headers)
+        except ConnectionError:
+            return web.Response()
+        finally:
+            self._serving.discard(task)
+            self._busy.discard(request.protocol)
+
+    def _connection(self, request: web.BaseRequest) -> tuple[int, float]:
+        """The number of a request's connection, and when that was open."""
+        assert self._protocols is not None
+        number = self._protocols.numbers.get(request.protocol, 0)
+        return number, self._protocols.opened.get(number, 0.0)
+
+    async def came(self, record: Recorded) -> None:
+        """A request has been read."""
+        self.total += 1
+        self.active += 1
+        self.requests.append(record)
+        async with self._arrived:
+            self._arrived.notify_all()
+
+    def left(self, record: Recorded) -> None:
+        """Its client has gone or wants no more of it."""
         if not record.complete and not self._closing:
             record.closed_early = True
             self.closed_early += 1
+
+    def over(self, record: Recorded) -> None:
+        """The server is done with it."""
+        self.active -= 1
+        record.ended_at = self._clock()
+        record.ended.set()
+
+    def now(self) -> float:
+        return self._clock()
 
     async def _route(self, request: web.BaseRequest, record: Recorded, size: int) -> web.StreamResponse:
         path = request.path
@@ -300,12 +340,20 @@ class ModelServer:
                 "This API method only accepts 'application/json' requests.",
                 code="unsupported_content_type",
             )
-        ask = record.ask = check(api, record.body, size=size, reasoned=self._reasoned)
+        ask, reply, made = self._prepare(record, api, record.body, size)
+        return await self.player.play(request, record, ask, reply, made)
+
+    def prepare(self, record: Recorded, body: Any, size: int) -> tuple[Ask, Reply, Frames]:
+        """What a request by websocket asks and how it is answered. Raises Rejected."""
+        return self._prepare(record, "responses", body, size)
+
+    def _prepare(self, record: Recorded, api: Api, body: Any, size: int) -> tuple[Ask, Reply, Frames]:
+        ask = record.ask = check(api, body, size=size, reasoned=self._reasoned)
         self._exists(ask.model)
         reply = self._scripted.popleft() if self._scripted else self.behaviour(ask)
         made = wire.frames(ask, reply)
         self._remember(made.reasoned)
-        return await self._player.play(request, record, ask, reply, made)
+        return ask, reply, made
 
     def _remember(self, reasoned: Mapping[str, str]) -> None:
         self._reasoned.update(reasoned)

@@ -1,8 +1,9 @@
-"""Plays a reply over HTTP: its pace, its gates, and what goes wrong with it."""
+"""Plays a reply: its pace, its gates, and what goes wrong with it. How its bytes leave is an outlet's business."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 from uuid import uuid4
 
 from aiohttp import web
@@ -15,12 +16,60 @@ from phone.endpoint.rejected import Rejected
 from phone.endpoint.reply import Fault, Gate, Reply
 
 _GARBAGE = b'data: {"type":"response.output_te\n\n\x00\xfe no event at all\ndata\n\n'
-_PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
+PAGE = "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
 
 def headers_of_answer() -> dict[str, str]:
     """Headers every answer of the API has."""
     return {"x-request-id": f"req_{uuid4().hex}", "openai-processing-ms": "1", "x-ratelimit-remaining-requests": "9999"}
+
+
+class Outlet(Protocol):
+    """The way of a stream to the client."""
+
+    async def open(self) -> None:
+        """Before the first byte: the response headers, where there are such."""
+        ...
+
+    async def write(self, events: bytes) -> None:
+        """Server-sent events, whole ones."""
+        ...
+
+    async def spoil(self) -> None:
+        """Something that is no event."""
+        ...
+
+    def cut(self) -> None:
+        """Ends the connection after what was written; our doing, so the client has not gone early."""
+        ...
+
+
+class HttpOutlet:
+    """A chunked response of server-sent events."""
+
+    def __init__(self, request: web.BaseRequest, record: Recorded, shred: int) -> None:
+        self.response = web.StreamResponse(
+            headers={**headers_of_answer(), "Content-Type": "text/event-stream; charset=utf-8"}
+        )
+        self._request = request
+        self._record = record
+        self._shred = shred
+
+    async def open(self) -> None:
+        await self.response.prepare(self._request)
+
+    async def write(self, events: bytes) -> None:
+        if not self._shred:
+            await self.response.write(events)
+            return
+        for start in range(0, len(events), self._shred):
+            await self.response.write(events[start : start + self._shred])
+
+    async def spoil(self) -> None:
+        await self.response.write(_GARBAGE)
+
+    def cut(self) -> None:
+        _cut(self._request, self._record)
 
 
 class Player:
@@ -33,69 +82,69 @@ class Player:
     async def play(
         self, request: web.BaseRequest, record: Recorded, ask: Ask, reply: Reply, made: Frames
     ) -> web.StreamResponse:
-        """The answer, sent to its end or to its fault. Raises Rejected for a fault that is an error answer."""
+        """The answer over HTTP, to its end or its fault. Raises Rejected for a fault that is an error answer."""
         fault = reply.fault
-        await self._hold(reply, -1)
-        if fault is not None and fault.kind == "status":
-            raise Rejected(fault.message, status=fault.status, type=fault.type, code=fault.code, headers=fault.headers)
+        await self.begin(reply)
         if fault is not None and fault.kind == "close":
-            self._cut(request, record)
+            _cut(request, record)
             return web.Response()
         record.status = 200
         if fault is not None and fault.kind == "html":
-            return web.Response(text=_PAGE, content_type="text/html")
+            return web.Response(text=PAGE, content_type="text/html")
         if ask.stream:
-            return await self._stream(request, record, ask, reply, made)
+            outlet = HttpOutlet(request, record, reply.shred)
+            await self.stream(outlet, record, ask, reply, made)
+            return outlet.response
         return await self._whole(request, record, reply, made)
 
-    async def _stream(
-        self, request: web.BaseRequest, record: Recorded, ask: Ask, reply: Reply, made: Frames
-    ) -> web.StreamResponse:
-        response = web.StreamResponse(
-            headers={**headers_of_answer(), "Content-Type": "text/event-stream; charset=utf-8"}
-        )
+    async def begin(self, reply: Reply) -> None:
+        """What comes before a stream. Raises Rejected for a fault that is an error answer."""
+        await self._hold(reply, -1)
+        fault = reply.fault
+        if fault is not None and fault.kind == "status":
+            raise Rejected(fault.message, status=fault.status, type=fault.type, code=fault.code, headers=fault.headers)
+
+    async def stream(self, outlet: Outlet, record: Recorded, ask: Ask, reply: Reply, made: Frames) -> None:
+        """The reply as events, to their end or to the fault that ends them."""
         due = self._clock()
         first = reply.first
         if reply.late_headers:
             due, first = await self._pass(due, first), 0.0
-        await response.prepare(request)
-        await _write(response, made.head, reply.shred)
+        await outlet.open()
+        await outlet.write(made.head)
         for step, data in enumerate(made.steps):
             due = await self._pass(due, first if step == 0 else _pace(reply))
             if await self._hold(reply, step):
                 due = self._clock()
             if reply.fault is not None and reply.fault.at == step:
-                if await self._ends(reply.fault, request, record, response, ask):
-                    return response
+                if await self._ends(reply.fault, outlet, record, ask):
+                    return
                 due = self._clock()
-            await _write(response, data, reply.shred)
+            await outlet.write(data)
             record.sent += 1
         await self._hold(reply, len(made.steps))
         if (
             reply.fault is not None
             and reply.fault.at == len(made.steps)
-            and await self._ends(reply.fault, request, record, response, ask)
+            and await self._ends(reply.fault, outlet, record, ask)
         ):
-            return response
-        await _write(response, made.tail, reply.shred)
+            return
+        await outlet.write(made.tail)
         record.complete = True
-        return response
 
-    async def _ends(
-        self, fault: Fault, request: web.BaseRequest, record: Recorded, response: web.StreamResponse, ask: Ask
-    ) -> bool:
+    async def _ends(self, fault: Fault, outlet: Outlet, record: Recorded, ask: Ask) -> bool:
         """Lets a fault happen inside a stream; True if that was the end of it."""
         match fault.kind:
             case "slow" | "stall":
                 await self._pass(self._clock(), fault.seconds)
                 return False
             case "garbage":
-                await response.write(_GARBAGE)
+                await outlet.spoil()
                 return False
             case "failed" | "error":
-                await response.write(wire.failure(ask, fault.kind, fault.message, fault.code or "server_error"))
+                await outlet.write(wire.failure(ask, fault.kind, fault.message, fault.code or "server_error"))
             case "cut":
-                self._cut(request, record)
+                outlet.cut()
         return True
 
     async def _whole(
@@ -113,7 +162,7 @@ class Player:
             response = web.StreamResponse(headers={**headers_of_answer(), "Content-Length": str(len(made.whole))})
             await response.prepare(request)
             await response.write(made.whole[: len(made.whole) // 2])
-            self._cut(request, record)
+            _cut(request, record)
             return response
         return web.Response(body=made.whole, headers={**headers_of_answer(), "Content-Type": "application/json"})
 
@@ -135,20 +184,12 @@ class Player:
         await gate.wait()
         return True
 
-    def _cut(self, request: web.BaseRequest, record: Recorded) -> None:
-        """Ends the connection after what was written; our doing, so the client has not gone early."""
-        record.complete = True
-        if request.transport is not None:
-            request.transport.close()
+
+def _cut(request: web.BaseRequest, record: Recorded) -> None:
+    record.complete = True
+    if request.transport is not None:
+        request.transport.close()
 
 
 def _pace(reply: Reply) -> float:
     return reply.pace() if callable(reply.pace) else reply.pace
-
-
-async def _write(response: web.StreamResponse, data: bytes, shred: int) -> None:
-    if not shred:
-        await response.write(data)
-        return
-    for start in range(0, len(data), shred):
-        await response.write(data[start : start + shred])

@@ -14,8 +14,8 @@ class Recorded:
     """One request as it came, and what became of it. Times are the server's clock, in seconds.
 
     sent: steps of the reply written so far. ended: set when the server is done with it, ``ended_at`` when.
-    closed_early: the client went away before the last step was written. connected_at: when its connection was open,
-    its handshake over.
+    closed_early: the client went away, or cancelled, before the last step was written. connected_at: when its
+    connection was open, its handshake over. lane: of a request by websocket, whose ``method`` is "WS".
     """
 
     connection: int
@@ -31,6 +31,7 @@ class Recorded:
     complete: bool = False
     closed_early: bool = False
     ended_at: float = 0.0
+    lane: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __repr__(self) -> str:

@@ -12,7 +12,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from contextvars import ContextVar
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import quote, urlsplit
 
 import httpx2
@@ -21,6 +21,10 @@ import structlog
 from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from relay.models.failures import root_name
+
+if TYPE_CHECKING:  # half a second of imports that HTTP can do without
+    from openai.resources.responses.responses import AsyncResponsesConnection
+    from openai.types.websocket_connection_options import WebSocketConnectionOptions
 
 OPENAI_URL = "https://api.openai.com/v1"
 CONNECT_SECONDS = 2.0
@@ -67,6 +71,7 @@ class ModelClient:
     def __init__(self, base_url: str, api_key: str, context: ssl.SSLContext) -> None:
         self.base_url = base_url
         self.is_openai = is_openai(base_url)
+        self._context = context
         self._client = _sdk_client(base_url, api_key, context, keepalive=None)
         # A second try must not meet a second dead connection of the same pool: this client never reuses one.
         self._fresh = _sdk_client(base_url, api_key, context, keepalive=0)
@@ -110,6 +115,17 @@ class ModelClient:
         finally:
             _departure.reset(token)
         return stream.response
+
+    async def connect(self, **options: Any) -> AsyncResponsesConnection:
+        """A websocket to the Responses API; ``options`` are those of ``websockets.asyncio.client.connect``. Raises what
+        that raises. The first takes 0.1 s of imports, so one belongs to the start of a process."""
+        if self.base_url.startswith("https:"):
+            options["ssl"] = self._context
+        if _is_loopback(self.base_url):
+            options["proxy"] = None
+        # The SDK knows fewer of them by type than it hands on.
+        known = cast("WebSocketConnectionOptions", {"compression": None, **options})
+        return await self._client.responses.connect(websocket_connection_options=known).enter()
 
     async def warm(self, model: str) -> str:
         """Asks for the model twice at once, so that two connections are open: one for a turn and one for the turn that

@@ -51,8 +51,9 @@ def root_name(error: BaseException) -> str:
 
 
 def from_payload(error: object, *, received: bool, request_id: str = "") -> ModelError:
-    """The error for an error object inside a stream: ``{"code", "type", "message"}``, or whatever else is there."""
-    codes: set[object] = {error.get("code"), error.get("type")} if isinstance(error, Mapping) else set()
+    """The error for an error object inside a stream: ``{"code", "type", "status"}``, or whatever else is there."""
+    names = ("code", "type", "status")
+    codes: set[object] = {error.get(name) for name in names} if isinstance(error, Mapping) else set()
     numbers = [int(str(code)) for code in codes if str(code).isdecimal() and len(str(code)) == 3]
     return _told_apart(numbers[0] if numbers else 0, codes, received=received, request_id=request_id)
 

@@ -35,8 +35,15 @@ class ResponsesModel(HttpModel):
         return _tools(tools)
 
     def _body(self, request: ModelRequest) -> bytes:
+        body = {**self.body(request), "stream": True}
+        if self._client.is_openai:
+            body["stream_options"] = {"include_obfuscation": False}
+        return orjson.dumps(body)
+
+    def body(self, request: ModelRequest) -> dict[str, Any]:
+        """The request without what belongs to HTTP's way of streaming."""
         model, ours = request.model or self._model, self._client.is_openai
-        body: dict[str, Any] = {"model": model, "stream": True, "store": False}
+        body: dict[str, Any] = {"model": model, "store": False}
         if request.instructions:
             body["instructions"] = self._instructions(request.instructions)
         if request.tools:
@@ -54,10 +61,8 @@ class ResponsesModel(HttpModel):
             body["max_output_tokens"] = self._max_tokens
         if request.cache_key:
             body["prompt_cache_key"] = request.cache_key
-        if ours:
-            body["stream_options"] = {"include_obfuscation": False}
         body["input"] = responses_input(request.items, request.carry)
-        return orjson.dumps(body)
+        return body
 
 
 def responses_input(items: Sequence[Item], carry: Sequence[bytes] = ()) -> list[object]:
@@ -132,8 +137,10 @@ class ResponsesDecoder:
         if data.startswith(b"[DONE]"):
             return False
         event = orjson.loads(data)
-        if not isinstance(event, dict):
-            return False
+        return isinstance(event, dict) and self.take(event, events)
+
+    def take(self, event: dict[str, Any], events: deque[ModelEvent]) -> bool:
+        """The same for an event that has been read already."""
         match event.get("type"):
             case "response.output_text.delta":
                 if delta := event["delta"]:
@@ -182,7 +189,9 @@ class ResponsesDecoder:
             case "response.failed":
                 raise ProviderFailure(event["response"].get("error"))
             case "error":
-                raise ProviderFailure(event.get("error") or {"code": event.get("code")})
+                # A websocket's has the status HTTP would have answered, outside of the error itself.
+                error = event.get("error") or {"code": event.get("code")}
+                raise ProviderFailure({"status": event.get("status"), **error} if isinstance(error, dict) else error)
             case None if error := event.get("error"):
                 raise ProviderFailure(error)
         return False
