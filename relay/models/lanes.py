@@ -77,14 +77,15 @@ class Socket:
         self,
         connection: AsyncResponsesConnection,
         spawn: Callable[[Coroutine[Any, Any, None], str], object],
-        leave: Callable[[Socket], None],
+        report: Callable[[Socket], None],
     ) -> None:
+        """``spawn`` owns its small tasks; ``report`` is called when it is retired and when it is to be left."""
         self.retired = False
         self.leaving = False
         self.proven = False  # a reply has come to its end here
         self._connection = connection
         self._spawn = spawn
-        self._leave = leave
+        self._report = report
         self._names = deque(f"lane-{number}" for number in range(NAMES))
         self._lanes: dict[str, Lane] = {}
         self._cancelled_at = float("-inf")
@@ -105,10 +106,11 @@ class Socket:
 
     def retire(self) -> None:
         """No new turns; it is left when it has none any more."""
+        before = self.retired, self.leaving
         self.retired = True
-        if not self.leaving and not any(lane.listener for lane in self._lanes.values()):
-            self.leaving = True
-            self._leave(self)
+        self.leaving = self.leaving or not any(lane.listener for lane in self._lanes.values())
+        if before != (self.retired, self.leaving):
+            self._report(self)
 
     def quieten(self, lane: Lane) -> None:
         """Sees to the end of an abandoned reply."""
@@ -158,14 +160,13 @@ class Socket:
         """An error that names no lane: the socket's hour is over, a cancel was refused, or nobody knows."""
         error = event.get("error")
         code = error.get("code") if isinstance(error, dict) else event.get("code")
-        if code == "websocket_connection_limit_reached":
-            self.retired = True
-        elif asyncio.get_running_loop().time() - self._cancelled_at < REFUSAL_SECONDS:
+        expired = code == "websocket_connection_limit_reached"
+        if not expired and asyncio.get_running_loop().time() - self._cancelled_at < REFUSAL_SECONDS:
             return
         # What has not begun may never: another way is open to it.
         for lane in [lane for lane in self._lanes.values() if not lane.response_id]:
             _lose(lane)
-        if self.retired:
+        if expired:
             self.retire()
 
     async def _quieten(self, lane: Lane, news: asyncio.Event) -> None:

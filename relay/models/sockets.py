@@ -109,18 +109,19 @@ class Sockets:
         except Exception as error:  # refused, not upgraded, silent: HTTP goes on
             self._failed(root_name(error))
             return
-        socket = Socket(connection, self._spawn, self._leave)
+        socket = Socket(connection, self._spawn, self._retired)
         self._ready[socket] = self._spawn(self._serve(socket), "model-socket")
 
-    def _leave(self, socket: Socket) -> None:
-        self._ready[socket].cancel()
+    def _retired(self, socket: Socket) -> None:
+        if socket.leaving:
+            self._ready[socket].cancel()
         self._fill()
 
     async def _serve(self, socket: Socket) -> None:
         loop = asyncio.get_running_loop()
         opened = loop.time()
         # Not all at the same moment.
-        old = loop.call_later(self._max_age * random.uniform(0.9, 1.0), self._expire, socket)
+        old = loop.call_later(self._max_age * random.uniform(0.9, 1.0), socket.retire)
         try:
             await socket.read()
         except Exception as error:  # it was closed, or says what cannot be read
@@ -136,10 +137,6 @@ class Sockets:
             finally:
                 del self._ready[socket]
                 self._fill()
-
-    def _expire(self, socket: Socket) -> None:
-        socket.retire()
-        self._fill()
 
     def _failed(self, reason: str) -> None:
         first, most = BACKOFF
