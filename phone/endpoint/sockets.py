@@ -160,8 +160,9 @@ class _Socket:
     def _create(self, event: dict[str, Any], size: int) -> None:
         if "stream_id" in event and not self._all.lanes:
             raise Rejected("Unknown parameter: 'stream_id'.", param="stream_id", code="unknown_parameter")
+        named = "stream_id" in event
         lane = event.pop("stream_id", "")
-        if lane != "" and not (isinstance(lane, str) and _NAME.fullmatch(lane)):
+        if named and not (isinstance(lane, str) and _NAME.fullmatch(lane)):
             raise Rejected("The 'stream_id' field is not a name.", param="stream_id", code="invalid_stream_id")
         self._start(self._reply(event, lane, size))
 
@@ -178,7 +179,7 @@ class _Socket:
         )
         try:
             await host.came(record)
-            if lane not in self._order and len(self._order.keys() - {""}) >= NAMES:
+            if lane and lane not in self._order and len(self._order.keys() - {""}) >= NAMES:
                 raise Rejected(
                     f"This WebSocket connection has reached its maximum number of distinct stream IDs ({NAMES}).",
                     param="stream_id",

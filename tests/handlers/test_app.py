@@ -15,12 +15,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from config.settings import load_settings
-from handlers.app import Endpoint, build_app, endpoint_of
+from handlers.app import Endpoint, build_app, endpoint_of, make_model
 from phone.caller import FAST, Caller
 from phone.model import Fault, Gate, Reply, ToolUse
 from relay.errors import ConfigError
 from relay.frames import AgentSpeaking, Prompt, Setup, Text, TokensPlayed, dump, parse_outgoing
 from relay.items import AssistantItem, UserItem
+from relay.models.client import make_client
+from relay.models.websocket import WebsocketModel
 from relay.telemetry import SEGMENTS
 from tests.fakes.deaf import Deaf
 from tests.running import Running, running, write_agent
@@ -278,6 +280,17 @@ async def test_everything_wrong_in_the_agents_is_told(tmp_path: Path) -> None:
     tool, default = wrong.value.problems
     assert "make_coffee" in tool and "agent.toml" in tool
     assert "DEFAULT_AGENT" in default
+
+
+async def test_websocket_needs_the_responses_api(tmp_path: Path) -> None:
+    """With Chat Completions the start is refused by a sentence that names both settings; with Responses it is not."""
+    values = {"AGENTS_DIR": str(write_agent(tmp_path / "agents")), "OPENAI_TRANSPORT": "websocket"}
+    nobody = Endpoint("http://127.0.0.1:9/v1")
+    with pytest.raises(ConfigError, match=r"OPENAI_TRANSPORT.*OPENAI_API=responses"):
+        await build_app(load_settings(None, values), redis_url=NOWHERE, endpoint=nobody)
+    client = make_client(nobody.base_url)
+    assert isinstance(make_model(load_settings(None, {**values, "OPENAI_API": "responses"}), client), WebsocketModel)
+    await client.close()
 
 
 # -- what is measured

@@ -13,7 +13,7 @@ import pytest
 
 from phone.model import Ask, Fault, Gate, ModelServer, Recorded, Reply, ToolUse
 from relay.errors import ModelCut, ModelError, ModelQuota, ModelRejected, ModelUnavailable
-from relay.items import AssistantItem, ToolItem, UserItem
+from relay.items import AssistantItem, Item, ToolItem, UserItem
 from relay.models import lanes
 from relay.models.base import Finished, ModelEvent, ModelRequest, ToolCall, ToolSpec
 from relay.models.client import make_client
@@ -504,7 +504,7 @@ async def test_nonsense_before_the_first_word(kind: Any, server: ModelServer, mo
 async def test_an_interrupted_history_is_sent_in_full(server: ModelServer, model: WebsocketModel) -> None:
     """The request after an interrupt holds what was heard, and refers to no reply the provider remembers."""
     stale = await interrupted(server, model)
-    items = [UserItem("Tell me all"), AssistantItem("stale0", "interrupted"), UserItem("Shorter")]
+    items: list[Item] = [UserItem("Tell me all"), AssistantItem("stale0", "interrupted"), UserItem("Shorter")]
     async with model.stream(ModelRequest("Be brief.", items)) as stream:
         assert [event async for event in stream][-1]
     assert server.asked[-1].connection == stale.connection or server.sockets.opened == 2
