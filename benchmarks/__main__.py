@@ -23,6 +23,8 @@ from benchmarks.processes import BenchError
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
+from benchmarks.transport import SIZES
+from benchmarks.transport import transport as run_transport
 from benchmarks.warm import Plan as Warm
 from benchmarks.warm import warm as run_warm
 from phone.load import CallLost
@@ -30,6 +32,7 @@ from phone.load import CallLost
 LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
+TRANSPORT = Load(turns=4, runs=2)
 SIZE = click.IntRange(min=1)
 
 
@@ -45,6 +48,7 @@ def main(context: click.Context) -> None:
             lambda: run_faults(FAULTS),
             lambda: run_warm(WARM),
             run_idle,
+            lambda: run_transport(TRANSPORT, SIZES),
         )
 
 
@@ -114,6 +118,18 @@ def warm(relays: int, rounds: int, one_way: float, quiet: float, keep_alive: flo
 def idle(calls: int) -> None:
     """Memory a call takes while nobody speaks."""
     _run(lambda: run_idle(calls))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, multiple=True, default=SIZES, show_default=True, help="a size (may be repeated)")
+@click.option("--turns", type=SIZE, default=TRANSPORT.turns, show_default=True, help="measured turns a call")
+@click.option("--runs", type=SIZE, default=TRANSPORT.runs, show_default=True)
+@click.option("--tokens", type=SIZE, default=TRANSPORT.tokens, show_default=True, help="length of an answer")
+@click.option("--seed", type=int, default=TRANSPORT.seed, show_default=True)
+def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: int) -> None:
+    """The Responses API by HTTP and by websocket: what each adds, and its CPU a token."""
+    load = Load(turns=turns, runs=runs, tokens=tokens, seed=seed)
+    _run(lambda: run_transport(load, calls))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:

@@ -45,6 +45,8 @@ class Run:
     messages: tuple[int, int] = (0, 0)
     tools: tuple[int, int] = (0, 0)
     size: float = 0.0
+    by_socket: int = 0
+    connections: int = 0
     segments: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -69,6 +71,8 @@ class Run:
             "history_items": list(self.messages),
             "tools": list(self.tools),
             "request_bytes_median": self.size,
+            "requests_by_websocket": self.by_socket,
+            "connections": self.connections,
             "segments_ms": {name: seconds * 1e3 for name, seconds in self.segments.items()},
         }
 

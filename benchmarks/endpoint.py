@@ -74,6 +74,7 @@ class Answered:
     connected: its connection was open. at: the request was read. first, second: the moment before these words were
     written. ended: the last was, or the client's close was seen. messages: without the instructions. size: bytes of
     the request. sent: pieces written. fault: what went wrong, "" for nothing. spoken: words it was told are spoken.
+    by: "POST", or "WS" for a websocket.
     """
 
     marker: int
@@ -90,6 +91,7 @@ class Answered:
     connected: float
     fault: str
     spoken: int
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +174,14 @@ class Behaviour:
             ended=record.ended_at,
             sent=record.sent,
             closed_early=record.closed_early,
-            messages=sum(1 for message in record.body["messages"] if message["role"] != "system"),
+            messages=len(record.ask.entries),
             tools=len(record.body.get("tools", ())),
             size=record.ask.size,
             connection=record.connection,
             connected=record.connected_at,
             fault=made.fault,
             spoken=made.spoken,
+            by=record.method,
         )
 
 

@@ -68,8 +68,8 @@ async def latency(load: Load, names: Sequence[str]) -> bool:
     return reached
 
 
-async def measure(system: System, endpoint: Endpoint, load: Load, label: str) -> Run:
-    """One system, once: opens the calls, fills their histories, measures, hangs up."""
+async def measure(system: System, endpoint: Endpoint, load: Load, label: str, stretch: float = 1.0) -> Run:
+    """One system, once: opens the calls, fills their histories, measures, hangs up. ``stretch``: of the pauses."""
     rng = random.Random(load.seed)
     await endpoint.script(Script(whole=True))
     calls = await ring_all(system, load.calls)
@@ -90,7 +90,14 @@ async def measure(system: System, endpoint: Endpoint, load: Load, label: str) ->
                 await asyncio.gather(
                     *(
                         _talk(
-                            call, 1000 * (number + 1), load.turns, random.Random(rng.random()), answers, run, progress
+                            call,
+                            1000 * (number + 1),
+                            load.turns,
+                            random.Random(rng.random()),
+                            stretch,
+                            answers,
+                            run,
+                            progress,
                         )
                         for number, call in enumerate(calls)
                     )
@@ -122,10 +129,17 @@ async def _fill(calls: Sequence[LoadCall], progress: Progress) -> None:
 
 
 async def _talk(
-    call: LoadCall, base: int, turns: int, rng: random.Random, answers: dict[int, Answer], run: Run, progress: Progress
+    call: LoadCall,
+    base: int,
+    turns: int,
+    rng: random.Random,
+    stretch: float,
+    answers: dict[int, Answer],
+    run: Run,
+    progress: Progress,
 ) -> None:
     for marker in range(base, base + turns):
-        await asyncio.sleep(rng.uniform(*PAUSE))
+        await asyncio.sleep(rng.uniform(*PAUSE) * stretch)
         try:
             answers[marker] = await call.prompt(_words(marker)).ended(within=ANSWER_SECONDS)
             call.spoken()
@@ -155,6 +169,8 @@ def _combine(run: Run, answers: dict[int, Answer], records: Sequence[Answered], 
     run.messages = _span([record.messages for record in records])
     run.tools = _span([record.tools for record in records])
     run.size = figures.median([record.size for record in records])
+    run.by_socket = sum(1 for record in records if record.by == "WS")
+    run.connections = len({record.connection for record in records})
 
 
 def _span(values: Sequence[int]) -> tuple[int, int]:

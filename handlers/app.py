@@ -168,7 +168,10 @@ async def build_app(
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
-    """The model every call asks, with its deadlines and its fallback, each on a client of its own. Raises ConfigError."""
+    """The model every call asks, with its deadlines and its fallback, each on a client of its own.
+
+    Raises ConfigError for a transport the API does not have.
+    """
 
     def thinks(request: ModelRequest) -> bool:
         wish = request.reasoning or settings.openai_reasoning
