@@ -14,8 +14,9 @@ import websockets.asyncio.client  # noqa: F401
 from redis.asyncio import Redis
 
 from phone.caller import FAST, Caller
-from phone.model import Gate, ModelServer, Reply, ToolUse
-from tests.calls.checks import GREETING, TALE, heard, in_order, interrupted, remembers, words_shown
+from phone.model import Fault, Gate, ModelServer, Reply, ToolUse
+from relay.models import lanes
+from tests.calls.checks import GREETING, TALE, eventually, heard, in_order, interrupted, remembers, words_shown
 from tests.running import Running, running, write_agent
 
 AGENT = f"""
@@ -108,3 +109,33 @@ async def test_a_socket_that_ends_is_not_noticed(end: str, talk: Running) -> Non
         assert await call.reply() == "It is sunny."
         await in_order(call)
         assert heard(call) == [GREETING, "Good morning.", "It is sunny."]
+
+
+async def test_a_reply_is_taken_up_by_http(talk: Running) -> None:
+    """A socket that ends in the middle of a reply: the caller hears the reply, every word of it once."""
+    talk.model.script(Reply("One two three four.", fault=Fault("cut", 3)), Reply("three four."))
+    async with Caller(talk.url, pace=FAST) as call:
+        await call.greeting_played()
+        await call.say("Count")
+        await call.until(lambda: heard(call)[-1].endswith("four."))
+        await in_order(call)
+        assert " ".join(heard(call)[1:]) == "One two three four."
+    assert ways(talk.model) == ["WS", "POST"]
+
+
+async def test_a_connection_that_is_gone_without_a_word(
+    redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn on a socket that answers nothing is raced by HTTP at the first deadline, and the socket is left."""
+    monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.05)
+    agents = write_agent(tmp_path / "agents", AGENT)
+    environ = {"OPENAI_TRANSPORT": "websocket", "FIRST_TOKEN_DEADLINE": "0.1"}
+    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api="responses") as talk:
+        talk.model.sockets.freeze()
+        talk.model.script(Reply("Here I am."))
+        async with Caller(talk.url, pace=FAST) as call:
+            await call.greeting_played()
+            await call.say("Hello")
+            assert await call.reply() == "Here I am."
+            assert ways(talk.model) == ["POST"]
+            await eventually(lambda: talk.model.sockets.opened == 3)

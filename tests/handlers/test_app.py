@@ -21,9 +21,7 @@ from phone.model import Fault, Gate, Reply, ToolUse
 from relay.errors import ConfigError
 from relay.frames import AgentSpeaking, Prompt, Setup, Text, TokensPlayed, dump, parse_outgoing
 from relay.items import AssistantItem, UserItem
-from relay.models.client import make_client
-from relay.models.websocket import WebsocketModel
-from relay.telemetry import SEGMENTS
+from relay.telemetry import SEGMENTS, Telemetry
 from tests.fakes.deaf import Deaf
 from tests.running import Running, running, write_agent
 
@@ -288,9 +286,8 @@ async def test_websocket_needs_the_responses_api(tmp_path: Path) -> None:
     nobody = Endpoint("http://127.0.0.1:9/v1")
     with pytest.raises(ConfigError, match=r"OPENAI_TRANSPORT.*OPENAI_API=responses"):
         await build_app(load_settings(None, values), redis_url=NOWHERE, endpoint=nobody)
-    client = make_client(nobody.base_url)
-    assert isinstance(make_model(load_settings(None, {**values, "OPENAI_API": "responses"}), client), WebsocketModel)
-    await client.close()
+    model = make_model(load_settings(None, {**values, "OPENAI_API": "responses"}), nobody, Telemetry())
+    await model.close()
 
 
 # -- what is measured
