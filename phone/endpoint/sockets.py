@@ -54,14 +54,15 @@ class Host(Protocol):
 class Sockets:
     """The websockets of a server. Its switches may be turned at any time:
 
-    cancels: whether ``response.cancel`` ends a reply, is ignored, or is answered with an error. lanes: False knows no
+    cancels: whether ``response.cancel`` ends a reply, is ignored, or is answered with an error, which names no lane or
+    that of the reply. lanes: False knows no
     ``stream_id``, like servers from before there was one. handshake: the status of an upgrade, any but 101 refuses it.
     held: while set, an upgrade waits for it. asked: how many upgrades were asked for, opened: how many there were;
     cancelled: how many cancels came.
     """
 
     def __init__(self, host: Host) -> None:
-        self.cancels: Literal["honoured", "ignored", "refused"] = "honoured"
+        self.cancels: Literal["honoured", "ignored", "refused", "refused by lane"] = "honoured"
         self.lanes = True
         self.handshake = 101
         self.held: asyncio.Event | None = None
@@ -221,9 +222,13 @@ class _Socket:
         if self._all.cancels == "ignored":
             return
         name = str(event.get("response_id"))
+        refusal = Rejected("Invalid value: 'response.cancel'. Supported values are: 'response.create'.", param="type")
         if self._all.cancels == "refused" or name not in self._speaking:
-            raise Rejected("Invalid value: 'response.cancel'. Supported values are: 'response.create'.", param="type")
+            raise refusal
         speaking, lane, ask = self._speaking[name]
+        if self._all.cancels == "refused by lane":
+            self._start(self.refuse(refusal, lane))
+            return
         speaking.cancel()
 
         async def tell() -> None:

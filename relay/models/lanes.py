@@ -82,7 +82,7 @@ class Socket:
         """``spawn`` owns its small tasks; ``report`` is called when it is retired and when it is to be left."""
         self.retired = False
         self.leaving = False
-        self.proven = False  # a reply has come to its end here
+        self.proven = False  # a reply has begun here
         self._connection = connection
         self._spawn = spawn
         self._report = report
@@ -140,12 +140,12 @@ class Socket:
             return
         if kind == "response.created":
             lane.response_id = event["response"]["id"]
+            self.proven = True
         elif not lane.response_id and kind != "error":
             return  # the rest of the reply that had the name before
         # An error on a lane that was asked to end may be the answer to that, and not the end.
         last = kind in _LAST or (kind == "error" and not lane.asked_to_end)
         if last:
-            self.proven = self.proven or kind != "error"
             lane.over = True
             del self._lanes[lane.name]
             self._names.append(lane.name)

@@ -24,7 +24,7 @@ MAX_AGE = 55 * 60.0  # of the provider's 60 minutes
 CONNECT_SECONDS = 5.0
 WARM_SECONDS = 2.0
 CLOSE_SECONDS = 0.2
-PROVEN_SECONDS = 60.0
+PROVEN_SECONDS = 60.0  # of life, or a reply that began: then it was worth opening
 BACKOFF = (0.5, 60.0)  # seconds after the first failed socket and at most; doubled by each
 
 OPTIONS: Mapping[str, Any] = {
@@ -59,6 +59,7 @@ class Sockets:
         self._max_age = max_age
         self._options = {**OPTIONS, **(options or {})}
         self._ready: dict[Socket, asyncio.Task[None]] = {}
+        self._opened: dict[Socket, float] = {}  # of those that may still turn out to be of no use
         self._connecting: set[asyncio.Task[None]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
@@ -110,26 +111,17 @@ class Sockets:
             self._failed(root_name(error))
             return
         socket = Socket(connection, self._spawn, self._retired)
+        self._opened[socket] = asyncio.get_running_loop().time()
         self._ready[socket] = self._spawn(self._serve(socket), "model-socket")
 
-    def _retired(self, socket: Socket) -> None:
-        if socket.leaving:
-            self._ready[socket].cancel()
-        self._fill()
-
     async def _serve(self, socket: Socket) -> None:
-        loop = asyncio.get_running_loop()
-        opened = loop.time()
         # Not all at the same moment.
-        old = loop.call_later(self._max_age * random.uniform(0.9, 1.0), socket.retire)
+        age = self._max_age * random.uniform(0.9, 1.0)
+        old = asyncio.get_running_loop().call_later(age, socket.retire)
         try:
             await socket.read()
         except Exception as error:  # it was closed, or says what cannot be read
-            if socket.proven or loop.time() - opened > PROVEN_SECONDS:
-                self._failures = 0
-                log.info("model socket ended", reason=root_name(error))
-            else:
-                self._failed(root_name(error))
+            self._judge(socket, root_name(error))
         finally:
             old.cancel()
             try:
@@ -138,9 +130,26 @@ class Sockets:
                 del self._ready[socket]
                 self._fill()
 
+    def _retired(self, socket: Socket) -> None:
+        self._judge(socket, "retired")
+        if socket.leaving:
+            self._ready[socket].cancel()
+        self._fill()
+
+    def _judge(self, socket: Socket, reason: str) -> None:
+        """A socket is of no use any more. One that never was is a reason to wait with the next."""
+        opened = self._opened.pop(socket, None)
+        if opened is None:
+            return
+        if socket.proven or asyncio.get_running_loop().time() - opened >= PROVEN_SECONDS:
+            self._failures = 0
+            log.info("model socket ended", reason=reason)
+        else:
+            self._failed(reason)
+
     def _failed(self, reason: str) -> None:
         first, most = BACKOFF
-        delay = min(most, first * 2**self._failures)
+        delay = min(most, first * 2 ** min(self._failures, 16))
         self._not_before = asyncio.get_running_loop().time() + delay
         self._failures += 1
         log.warning("model socket failed", reason=reason, failures=self._failures, next_try_after=delay)

@@ -131,11 +131,13 @@ async def test_a_connection_that_is_gone_without_a_word(
     agents = write_agent(tmp_path / "agents", AGENT)
     environ = {"OPENAI_TRANSPORT": "websocket", "FIRST_TOKEN_DEADLINE": "0.1"}
     async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api="responses") as talk:
-        talk.model.sockets.freeze()
-        talk.model.script(Reply("Here I am."))
+        talk.model.script(Reply("Good morning."), Reply("Here I am."))
         async with Caller(talk.url, pace=FAST) as call:
             await call.greeting_played()
             await call.say("Hello")
+            assert await call.reply() == "Good morning."
+            talk.model.sockets.freeze()
+            await call.say("Hello?")
             assert await call.reply() == "Here I am."
-            assert ways(talk.model) == ["POST"]
+            assert ways(talk.model) == ["WS", "POST"]
             await eventually(lambda: talk.model.sockets.opened == 3)

@@ -9,12 +9,16 @@ from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
 
+import orjson
 import pytest
+import structlog
+import websockets.asyncio.server
+from websockets.asyncio.server import ServerConnection
 
 from phone.model import Ask, Fault, Gate, ModelServer, Recorded, Reply, ToolUse
 from relay.errors import ModelCut, ModelError, ModelQuota, ModelRejected, ModelUnavailable
 from relay.items import AssistantItem, Item, ToolItem, UserItem
-from relay.models import lanes
+from relay.models import lanes, sockets
 from relay.models.base import Finished, ModelEvent, ModelRequest, Sign, ToolCall, ToolSpec
 from relay.models.client import make_client
 from relay.models.responses import ResponsesModel
@@ -189,7 +193,7 @@ async def test_an_interrupt_ends_the_reply(server: ModelServer, model: Websocket
     assert (server.sockets.opened, server.sockets.asked, set(ways(server))) == (2, 2, {"WS"})
 
 
-@pytest.mark.parametrize("cancels", ["honoured", "ignored", "refused"])
+@pytest.mark.parametrize("cancels", ["honoured", "ignored", "refused", "refused by lane"])
 async def test_the_next_turn_does_not_meet_the_stale_reply(cancels: Any, server: ModelServer, line: Line) -> None:
     """Whatever becomes of the cancel: the next turn has another lane of the same socket, waits for nothing, and hears
     only its own, while the old reply stands still and while it goes on."""
@@ -205,7 +209,20 @@ async def test_the_next_turn_does_not_meet_the_stale_reply(cancels: Any, server:
     assert stale.lane not in [each.lane for each in fresh]
 
 
-@pytest.mark.parametrize("cancels", ["ignored", "refused"])
+async def test_a_refusal_is_no_end(server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error on the lane of a cancelled reply may be about the cancel: nobody gets the lane while it speaks."""
+    monkeypatch.setattr(lanes, "QUIET_SECONDS", 60)
+    server.sockets.cancels = "refused by lane"
+    model = line(most=1)
+    await model.warm()
+    stale = await interrupted(server, model)
+    await until(lambda: server.sockets.cancelled)
+    assert [await heard(model, f"n{n}") for n in range(70)] == [words(f"n{n}") for n in range(70)]
+    assert stale.lane not in [asked.lane for asked in server.asked[1:]]
+    assert set(ways(server)) == {"WS"}
+
+
+@pytest.mark.parametrize("cancels", ["ignored", "refused", "refused by lane"])
 async def test_a_lane_that_speaks_on_retires_its_socket(
     cancels: Any, server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -266,13 +283,13 @@ async def test_a_refused_cancel_disturbs_nobody(server: ModelServer, line: Line)
     assert ways(server) == ["WS"] * 3
 
 
-@pytest.mark.parametrize("cancels", ["honoured", "ignored", "refused"])
+@pytest.mark.parametrize("cancels", ["honoured", "ignored", "refused", "refused by lane"])
 async def test_random_interrupts(
     cancels: Any, server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Ten callers interrupt at random words: nobody ever hears a word that is not of the turn in progress."""
     monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.02)
-    monkeypatch.setattr("relay.models.sockets.BACKOFF", (0.005, 0.01))
+    monkeypatch.setattr(sockets, "BACKOFF", (0.005, 0.01))
     server.sockets.cancels = cancels
     server.behaviour = lambda ask: Reply(echo(ask).text, pace=0.0005)
     model, rng = line(most=3), random.Random(7)
@@ -297,7 +314,12 @@ async def test_random_interrupts(
 
 async def test_an_hour_is_over_between_turns(server: ModelServer, model: WebsocketModel) -> None:
     """The provider closes idle sockets: others take their place, and no turn notices."""
-    await heard(model)
+    together = asyncio.Event()
+    server.script(*[Reply("Hi.", gate=together)] * 2)
+    both = [asyncio.create_task(heard(model)) for _ in range(2)]
+    await server.received(2)
+    together.set()
+    await asyncio.gather(*both)
     await server.sockets.expire()
     assert await heard(model) == words()
     await ready(model, lambda: server.sockets.open == 2)
@@ -358,16 +380,18 @@ async def test_a_dead_connection_is_not_used_twice(
     monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.05)
     model = line(most=2, keep=1)
     await model.warm()
+    assert await heard(model) == words()
     server.sockets.freeze()
     async with model.stream(asking("Hello")):
         pass
     await ready(model, lambda: server.sockets.opened == 2)
     assert await heard(model) == words()
-    assert ways(server) == ["WS"]
+    assert ways(server) == ["WS", "WS"]
 
 
-async def test_an_old_socket_is_replaced(server: ModelServer, line: Line) -> None:
+async def test_an_old_socket_is_replaced(server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before the provider's hour is over a socket gets no new turns; one that it has ends as it should."""
+    monkeypatch.setattr(sockets, "PROVEN_SECONDS", 0.0)
     model = line(most=4, keep=1, max_age=0.1)
     await model.warm()
     gate = Gate()
@@ -418,7 +442,7 @@ async def test_no_upgrade(status: int, server: ModelServer, line: Line) -> None:
 
 async def test_it_is_tried_again_later(server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """The pause between tries grows, and when there are websockets again they are used."""
-    monkeypatch.setattr("relay.models.sockets.BACKOFF", (0.01, 0.02))
+    monkeypatch.setattr(sockets, "BACKOFF", (0.01, 0.02))
     server.sockets.handshake = 503
     model = line()
     await model.warm()
@@ -452,7 +476,45 @@ async def test_a_server_without_lanes(server: ModelServer, line: Line) -> None:
     await model.warm()
     assert [await heard(model, f"n{n}") for n in range(10)] == [words(f"n{n}") for n in range(10)]
     assert ways(server).count("POST") == 10
-    assert server.sockets.asked <= 4
+    assert server.sockets.asked == 2
+
+
+async def test_the_pause_between_tries_grows(server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each socket in a row that was of no use doubles it, up to its limit."""
+    monkeypatch.setattr(sockets, "BACKOFF", (0.001, 0.004))
+    server.sockets.handshake = 503
+    model = line(keep=1)
+    with structlog.testing.capture_logs() as logs:
+        while len(logs) < 5:
+            await heard(model)
+    assert [entry["next_try_after"] for entry in logs] == [0.001, 0.002, 0.004, 0.004, 0.004]
+    assert {entry["log_level"] for entry in logs} == {"warning"}
+
+
+async def test_events_before_a_reply_has_begun_are_not_its_own() -> None:
+    """What a lane still says of a reply that had it before is dropped, even after that one's terminal event."""
+
+    async def serve(connection: ServerConnection) -> None:
+        async for message in connection:
+            request = orjson.loads(message)
+            lane, said = request["stream_id"], request["input"][0]["content"]
+            for event in (
+                {"type": "response.output_text.delta", "delta": "stale"},
+                {"type": "response.completed", "response": {"id": "resp_0"}},
+                {"type": "response.created", "response": {"id": "resp_1"}},
+                {"type": "response.output_text.delta", "delta": said},
+                {"type": "response.completed", "response": {"id": "resp_1"}},
+            ):
+                await connection.send(orjson.dumps({**event, "stream_id": lane}).decode())
+
+    async with websockets.asyncio.server.serve(serve, "127.0.0.1", 0) as listening:
+        (port,) = {each.getsockname()[1] for each in listening.sockets}
+        client = make_client(f"http://127.0.0.1:{port}/v1")
+        pool = Sockets(client, keep=1)
+        await pool.warm()
+        model = WebsocketModel(ResponsesModel(client, model="small"), pool)
+        assert [await heard(model, text) for text in ("one", "two")] == ["one", "two"]
+        await model.close()
 
 
 @pytest.mark.parametrize(
