@@ -58,7 +58,7 @@ class Sockets:
     that of the reply. lanes: False knows no
     ``stream_id``, like servers from before there was one. handshake: the status of an upgrade, any but 101 refuses it.
     held: while set, an upgrade waits for it. asked: how many upgrades were asked for, opened: how many there were;
-    cancelled: how many cancels came.
+    refused: how many errors were told, cancelled: how many cancels came.
     """
 
     def __init__(self, host: Host) -> None:
@@ -68,6 +68,7 @@ class Sockets:
         self.held: asyncio.Event | None = None
         self.asked = 0
         self.opened = 0
+        self.refused = 0
         self.cancelled = 0
         self._host = host
         self._open: set[_Socket] = set()
@@ -242,6 +243,7 @@ class _Socket:
         await self.send(orjson.dumps({**event, **({"stream_id": lane} if lane else {})}))
 
     async def refuse(self, refusal: Rejected, lane: str = "") -> None:
+        self._all.refused += 1
         await self.event({"type": "error", "status": refusal.status, **refusal.body}, lane)
 
     async def send(self, data: bytes) -> None:

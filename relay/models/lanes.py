@@ -157,7 +157,7 @@ class Socket:
             self.retire()
 
     def _complaint(self, event: dict[str, Any]) -> None:
-        """An error that names no lane: the socket's hour is over, a cancel was refused, or nobody knows."""
+        """An error that names no lane: a cancel was refused, or the socket's hour is over, or nobody knows."""
         error = event.get("error")
         code = error.get("code") if isinstance(error, dict) else event.get("code")
         expired = code == "websocket_connection_limit_reached"
@@ -166,8 +166,7 @@ class Socket:
         # What has not begun may never: another way is open to it.
         for lane in [lane for lane in self._lanes.values() if not lane.response_id]:
             _lose(lane)
-        if expired:
-            self.retire()
+        self.retire()
 
     async def _quieten(self, lane: Lane, news: asyncio.Event) -> None:
         """Asks an abandoned reply to end; if it does not in time, the socket is not to be trusted with another."""

@@ -475,7 +475,17 @@ async def test_a_server_without_lanes(server: ModelServer, line: Line) -> None:
     model = line()
     await model.warm()
     assert [await heard(model, f"n{n}") for n in range(10)] == [words(f"n{n}") for n in range(10)]
-    assert ways(server).count("POST") == 10
+    assert ways(server) == ["POST"] * 10
+    assert (server.sockets.refused, server.sockets.asked) == (2, 2)
+
+
+async def test_sockets_that_only_refuse(server: ModelServer, model: WebsocketModel) -> None:
+    """A socket whose request was refused is not asked again, and others are not opened for each turn anew."""
+    server.behaviour = lambda ask: Reply(fault=Fault("status", status=400, type="invalid_request_error"))
+    for _ in range(5):
+        with pytest.raises(ModelRejected):
+            await heard(model)
+    assert ways(server) == ["WS", "POST"] * 2 + ["POST"] * 3
     assert server.sockets.asked == 2
 
 
