@@ -26,6 +26,7 @@ from benchmarks.processes import BenchError, Cores, Endpoint, child
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation
 from benchmarks.systems import SYSTEMS, request_parts, ring
+from benchmarks.transport import transport
 from benchmarks.warm import FIRST, QUIET, TENTH, UNTOLD, warm
 from benchmarks.warm import Plan as Warm
 from phone.endpoint.dialog import Entry
@@ -67,6 +68,19 @@ async def test_latency_compares_what_asked_the_model_for_the_same(tmp_path: Path
     assert ours["request_bytes_median"] == floor["request_bytes_median"]
     assert set(ours["segments_ms"]) == {"queue", "history", "request", "model", "holdback", "send"}
     assert {"first_token_p50", "first_word_p50", "cpu"} <= set(saved["ratios"]["floor"])
+
+
+async def test_transports_are_compared(tmp_path: Path) -> None:
+    """Both are asked for the same; all of one goes by HTTP, all of the other by few websockets."""
+    await transport(Load(turns=2, runs=1, first="0.01", pace="0.001", tokens=5), [3])
+    saved = orjson.loads((tmp_path / "results" / "transport.json").read_bytes())
+    http, websocket = saved["runs"]
+    assert (http["system"], http["requests_by_websocket"]) == ("http", 0)
+    assert (websocket["system"], websocket["requests_by_websocket"]) == ("websocket", websocket["turns"])
+    assert websocket["connections"] <= 2
+    assert http["history_items"] == websocket["history_items"]
+    assert http["turns"] == websocket["turns"] == 6
+    assert set(saved["ratios"]["3"]) >= {"first_word_p50", "first_word_p99", "cpu"}
 
 
 async def test_interrupts_hear_no_ghost(tmp_path: Path) -> None:
@@ -267,7 +281,7 @@ async def test_bytes_take_their_time_and_keep_their_order() -> None:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("name", ["", "latency", "interrupts", "speculation", "faults", "warm", "idle"])
+@pytest.mark.parametrize("name", ["", "latency", "interrupts", "speculation", "faults", "warm", "idle", "transport"])
 def test_every_benchmark_has_help(name: str) -> None:
     """The command says what there is, and nothing is measured by asking."""
     done = CliRunner().invoke(main, [*name.split(), "--help"])
