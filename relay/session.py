@@ -173,7 +173,6 @@ class CallSession:
         self._cycle_open = False
         self._ended = False  # `end` was sent, or the socket is gone: nothing is sent any more
         self._reason = ""
-        self._replaced = False
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
         self._rate = _Rate()
@@ -196,8 +195,7 @@ class CallSession:
                     self._stop()
         finally:
             self._group = None
-            if not self._replaced:
-                self._telemetry.calls_active.dec()
+            self._telemetry.calls_active.dec()
             reason = self._why()
             if reason not in LOST:
                 self._parts.writer.end()
@@ -219,9 +217,6 @@ class CallSession:
 
     def fenced(self) -> None:
         """A newer session, or a newer socket of this one, owns the conversation: this one ends quietly."""
-        if self._group is not None and not self._replaced:
-            self._replaced = True
-            self._telemetry.calls_active.dec()  # at once: a peer that is gone takes a while to say goodbye
         self._close(1000, "fenced")
 
     def _why(self) -> str:

@@ -81,6 +81,17 @@ def test_speech_that_plays_on_is_heard_and_cut_as_any() -> None:
     assert len(driver.rounds) == 1
 
 
+def test_speech_that_plays_on_is_being_said() -> None:
+    """Whatever waits for the agent to be silent waits for it, and our own next words do not cut it."""
+    driver = fresh()
+    driver.reconnected(HI, playing("x" * 140, ago=2.0), playing=1)
+    assert driver.call.speaking.busy
+    driver.prompt("And you?")
+    driver.say("Fine.")
+    assert driver.items[1] == playing("x" * 140, ago=2.0)
+    assert not fresh().call.speaking.busy
+
+
 def test_speech_that_plays_on_is_over_in_its_time() -> None:
     """Without info frames the clock settles it, from the moment it was given on."""
     driver = fresh()
