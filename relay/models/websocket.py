@@ -120,6 +120,8 @@ class SocketRound:
             self._done = self._decoder.take(event, self._events)
         except ProviderFailure as error:
             self._fail(failures.from_payload(error.error, received=self._received, request_id=self._response_id()))
+        except ModelError as failure:
+            self._fail(failure)
         except (ValueError, TypeError, KeyError, AttributeError, IndexError):
             self._fail(ModelCut("the model's stream cannot be read", fields={"reason": "unreadable"}))
         if self._events:

@@ -28,16 +28,13 @@ tools = ["save_name", "end_call"]
 ENVIRON = {"TURN_DEADLINE": "0.4", "REPLY_MAX_CHARS": str(LONGEST), "TOOL_ROUNDS": "3"}
 
 
-@pytest.fixture(params=["chat", "responses"])
-def api(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-async def line(api: str, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    """The application, asking its model by one API or the other."""
-    agents = write_agent(tmp_path / "agents", AGENT)
-    async with running(redis_url, tmp_path / "data", agents=agents, environ=ENVIRON, api=api) as app:
+@pytest.fixture(params=["chat", "responses", "websocket"])
+async def line(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
+    """The application, asking its model by one API or the other, or by a websocket."""
+    agents, environ, api = write_agent(tmp_path / "agents", AGENT), ENVIRON, request.param
+    if api == "websocket":
+        environ, api = {**ENVIRON, "OPENAI_TRANSPORT": "websocket"}, "responses"
+    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api=api) as app:
         yield app
 
 
@@ -134,6 +131,7 @@ async def test_white_space_without_end(line: Running) -> None:
         await goes_on(line, call)
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
 @pytest.mark.parametrize(
     "garbage",
     [
