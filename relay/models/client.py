@@ -22,7 +22,7 @@ from openai import AsyncOpenAI, AsyncStream, DefaultAioHttpClient
 
 from relay.models.failures import root_name
 
-if TYPE_CHECKING:  # half a second of imports that HTTP can do without
+if TYPE_CHECKING:  # imports that HTTP can do without
     from openai.resources.responses.responses import AsyncResponsesConnection
     from openai.types.websocket_connection_options import WebSocketConnectionOptions
 

@@ -113,11 +113,12 @@ class Socket:
             self._report(self)
 
     def quieten(self, lane: Lane) -> None:
-        """Sees to the end of an abandoned reply."""
-        lane.news = asyncio.Event()
-        self._spawn(self._quieten(lane, lane.news), "model-quieten")
-        if self.retired:
-            self.retire()
+        """Sees to the end of an abandoned reply; one on a socket that is being closed ends with that."""
+        if not self.leaving:
+            lane.news = asyncio.Event()
+            self._spawn(self._quieten(lane, lane.news), "model-quieten")
+            if self.retired:
+                self.retire()
 
     async def read(self) -> None:
         """Hands events to whom they are for. Raises when the connection ends, or when what comes cannot be read."""
@@ -138,7 +139,8 @@ class Socket:
             if kind == "error" and not event.get("stream_id"):
                 self._complaint(event)
             return
-        if kind == "response.created":
+        begins = kind == "response.created"
+        if begins:
             lane.response_id = event["response"]["id"]
             self.proven = True
         elif not lane.response_id and kind != "error":
@@ -151,7 +153,7 @@ class Socket:
             self._names.append(lane.name)
         if lane.listener is not None:
             lane.listener.take(event)
-        if lane.news is not None and lane.response_id:
+        if lane.news is not None and (begins or last):
             lane.news.set()
         if last and self.retired:
             self.retire()

@@ -64,7 +64,7 @@ class Sockets:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._not_before = 0.0
-        self._closed = False
+        self.closed = False
 
     def lease(self, listener: Listener) -> Lane | None:
         """A lane of the socket with the fewest replies; None if none is free. Opens more sockets if they get scarce."""
@@ -81,7 +81,7 @@ class Sockets:
 
     async def close(self) -> None:
         """Closes all sockets, with whatever streams on them, within a second. May be called twice."""
-        self._closed = True
+        self.closed = True
         closing = {task for socket, task in self._ready.items() if socket.leaving}  # not to be stopped in that
         tasks = self._connecting | self._tasks
         for task in tasks - closing:
@@ -96,7 +96,7 @@ class Sockets:
         free = sum(socket.free for socket in fit) + STREAMS * coming
         short = len(fit) + coming < self._keep or free < SPARE_STREAMS
         room = len(self._ready) + coming < self._most
-        if self._closed or not (short and room) or asyncio.get_running_loop().time() < self._not_before:
+        if self.closed or not (short and room) or asyncio.get_running_loop().time() < self._not_before:
             return
         task = self._spawn(self._connect(), "model-connect", self._connecting)
         task.add_done_callback(lambda _: None if task.cancelled() else self._fill())

@@ -143,7 +143,7 @@ class SocketRound:
         failure.received = self._received
         # What HTTP may take: it has no lanes, no hour's limit and no memory that could be missing.
         lost = isinstance(failure, ModelCut | ModelRejected) and not isinstance(failure, ModelQuota)
-        self._elsewhere = lost and not self._received
+        self._elsewhere = lost and not self._received and not self._sockets.closed
         self._news.set()
 
     def _response_id(self) -> str:

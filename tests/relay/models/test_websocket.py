@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+import shutil
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -15,6 +18,7 @@ import structlog
 import websockets.asyncio.server
 from websockets.asyncio.server import ServerConnection
 
+from benchmarks.warm import make_certificate
 from phone.model import Ask, Fault, Gate, ModelServer, Recorded, Reply, ToolUse
 from relay.errors import ModelCut, ModelError, ModelQuota, ModelRejected, ModelUnavailable
 from relay.items import AssistantItem, Item, ToolItem, UserItem
@@ -263,6 +267,25 @@ async def test_a_reply_that_has_not_begun_is_ended_when_it_does(server: ModelSer
     gate.set()
     await asyncio.wait_for(server.asked[0].ended.wait(), 5)
     assert (server.asked[0].closed_early, server.sockets.cancelled, server.sockets.open) == (True, 1, 1)
+
+
+async def test_an_abandoned_request_that_fails_is_over(
+    server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A turn left before anything came, whose request is then answered by an error: the socket is as good as before."""
+    monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.1)
+    model = line(most=1)
+    await model.warm()
+    gate = Gate()
+    server.script(Reply(gates={-1: gate}, fault=Fault.limited()))
+    turn = asyncio.create_task(heard(model))
+    await asyncio.wait_for(gate.reached.wait(), 5)
+    turn.cancel()
+    await asyncio.wait([turn])
+    gate.set()
+    await until(lambda: not any(task.get_name() == "model-quieten" for task in asyncio.all_tasks()))
+    assert await heard(model, "next") == words("next")
+    assert (ways(server), server.sockets.opened) == (["WS", "WS"], 1)
 
 
 async def test_a_refused_cancel_disturbs_nobody(server: ModelServer, line: Line) -> None:
@@ -584,6 +607,22 @@ async def test_an_interrupted_history_is_sent_in_full(server: ModelServer, model
     assert "previous_response_id" not in server.asked[-1].body
 
 
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+async def test_over_tls(tmp_path: Path) -> None:
+    """Sockets are opened with the context all connections of the process share."""
+    make_certificate(tmp_path)
+    ours, theirs = ssl.create_default_context(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_verify_locations(tmp_path / "cert.pem")
+    theirs.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    async with ModelServer(echo, tls=theirs) as server:
+        client = make_client(server.url, context=ours)
+        model = WebsocketModel(ResponsesModel(client, model="small"), Sockets(client))
+        assert await model.warm() == ""
+        assert await heard(model) == words()
+        await model.close()
+    assert ways(server) == ["WS"]
+
+
 # -- the end
 
 
@@ -606,6 +645,21 @@ async def test_close_is_quick(cancels: Any, server: ModelServer, line: Line) -> 
             async for _ in stream:
                 pass
     assert [task.get_name() for task in asyncio.all_tasks() - before if "model" in task.get_name()] == []
+
+
+async def test_close_with_a_request_that_was_not_answered(server: ModelServer, line: Line) -> None:
+    """Nothing waits for the end of what nobody will tell."""
+    model = line(most=1)
+    await model.warm()
+    gate = Gate()
+    server.script(Reply("Never heard.", gate=gate, gate_at=-1))
+    turn = asyncio.create_task(heard(model))
+    await asyncio.wait_for(gate.reached.wait(), 5)
+    await model.close()
+    assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("model-")] == []
+    with pytest.raises(ModelCut):
+        await turn
+    assert ways(server) == ["WS"]
 
 
 async def test_close_while_connecting(server: ModelServer, line: Line) -> None:
