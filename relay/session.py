@@ -8,20 +8,18 @@ a turn. Tools with a side effect belong to the process.
        ^                                                        |
        '------- Delta, RoundEnded, ToolFinished, timers --------'
 
-Frames leave at one place, ``_say``: the turn's number is compared and the frame is written with nothing in between
-that could suspend, so nothing stale can follow an interrupt.
+Words leave at one place, ``_say``: the turn's number is compared and the frame is written with nothing in between that
+could suspend, so nothing stale can follow an interrupt.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
-import orjson
 import structlog
 
 from relay.call import Call
@@ -53,6 +51,7 @@ from relay.events import (
     ToolProgress,
     TurnEnded,
 )
+from relay.flood import Rate
 from relay.frames import (
     ClientSpeaking,
     Dtmf,
@@ -61,20 +60,18 @@ from relay.frames import (
     PeerError,
     Prompt,
     Setup,
-    Text,
     Unknown,
-    encode,
     parse_incoming,
 )
-from relay.frames import End as EndFrame
-from relay.frames import Play as PlayFrame
 from relay.items import AssistantItem, Item, ToolItem
 from relay.models.base import LanguageModel, ModelRequest
+from relay.outgoing import Outgoing, Socket
 from relay.replay import WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
 from relay.telemetry import Telemetry
+from relay.timers import Timers
 from relay.toolbox import ToolBox, ToolContext, ToolOutcome
 from relay.turn import window
 from relay.writer import ConversationWriter
@@ -82,26 +79,7 @@ from relay.writer import Prepared as Before
 
 log = structlog.get_logger()
 
-WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
-FRAMES_PER_SECOND = 200
 LOST = frozenset({"dropped", "error", "slow"})  # ways a socket ends after which another may come for its session
-READER_HOPS = 4  # passes of the event loop after which frames that had arrived have been read
-
-
-class Socket(Protocol):
-    """The peer. ``send`` writes at once and never waits; iteration yields text as str, binary as bytes, and ends when
-    the socket is closed; ``close`` sends a close frame and waits for the peer's, within its own deadline."""
-
-    def send(self, data: bytes) -> None: ...
-
-    def unread(self) -> int: ...
-
-    def __aiter__(self) -> AsyncIterator[str | bytes]: ...
-
-    async def close(self, code: int, reason: str = "") -> None: ...
-
-    @property
-    def closed_cleanly(self) -> bool: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +104,6 @@ class SessionParts:
     reconnects: bool = False
 
 
-class _Rate:
-    """When the last frames were let through: no more than ``FRAMES_PER_SECOND`` within any second."""
-
-    def __init__(self) -> None:
-        self._taken: deque[float] = deque(maxlen=FRAMES_PER_SECOND)
-
-    def over(self, now: float) -> bool:
-        taken = self._taken
-        if len(taken) == FRAMES_PER_SECOND and now - taken[0] < 1.0:
-            return True
-        taken.append(now)
-        return False
-
-
 class CallSession:
     """Serves one call on one socket, after its ``setup`` has been read and checked. Use once."""
 
@@ -154,6 +118,7 @@ class CallSession:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
+        self._out = Outgoing(socket, self._slow)
         self._setup = setup
         self._parts = parts
         self._rules = rules
@@ -166,16 +131,14 @@ class CallSession:
         self._instructions = parts.request.instructions
         self._gate = Gate() if parts.reconnects else None
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
-        self._timers: dict[str, asyncio.Handle] = {}
+        self._timers = Timers(self._fired)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._tools: dict[int, asyncio.Task[None]] = {}
-        self._cycle_open = False
-        self._ended = False  # `end` was sent, or the socket is gone: nothing is sent any more
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
-        self._rate = _Rate()
+        self._rate = Rate()
 
     # -- life
 
@@ -256,7 +219,7 @@ class CallSession:
         told, unfinished = self._noted
         if not self.call.unrecorded:
             told = gate.told.text
-        if not self._ended:
+        if not self._out.stopped:
             unfinished = self.call.unfinished
         if self._noted != (told, unfinished):
             self._noted = told, unfinished
@@ -290,12 +253,10 @@ class CallSession:
 
     def _stop(self) -> None:
         """The reader has ended: so does everything that belongs to the session."""
-        self._ended = True
+        self._out.stopped = True
         self._receive(SocketClosed(plays_on=self._gate is not None and self._why() in LOST))
         self._rounds.stop()
-        for handle in self._timers.values():
-            handle.cancel()
-        self._timers.clear()
+        self._timers.stop()
         for task in self._tasks:
             if task is not self._closing:
                 task.cancel()
@@ -303,7 +264,7 @@ class CallSession:
     def _close(self, code: int, reason: str) -> None:
         """Closes the socket from our side; the reader then ends."""
         self._reason = self._reason or reason
-        self._ended = True
+        self._out.stopped = True
         if self._closing is None and self._group is not None:
             self._closing = self._spawn(self._socket.close(code, reason), "close")
             self._rounds.stop()  # nobody will hear it
@@ -347,8 +308,9 @@ class CallSession:
         log.info("socket of a session replaced", unfinished=unfinished)
         last = before.playing[-1][1] if before.playing else None
         # Nobody has closed the talk cycle of a reply that was being sent.
-        self._cycle_open = unfinished and isinstance(last, AssistantItem) and last.status == "open" and not last.origin
-        self._close_cycle()
+        open_reply = isinstance(last, AssistantItem) and last.status == "open" and not last.origin
+        self._out.cycle_open = unfinished and open_reply
+        self._out.close_cycle()
         self._receive(Reconnected(before.playing, unfinished))
 
     def _open(self, gate: Gate, before: Before) -> None:
@@ -360,7 +322,7 @@ class CallSession:
             self._reject("flood")
         self._let_in(frames, gate)
         self._note(gate)
-        self._start_timer("replay", WINDOW)
+        self._timers.start("replay", WINDOW)
 
     # -- between the call and the world
 
@@ -385,11 +347,9 @@ class CallSession:
             case Say():
                 self._say(action)
             case Close():
-                self._close_cycle()
+                self._out.close_cycle()
             case Play():
-                self._close_cycle()
-                frame = PlayFrame(action.source, 1, action.preemptible, action.interruptible)
-                self._write(encode(frame))
+                self._out.sound(action.source, preemptible=action.preemptible, interruptible=action.interruptible)
             case Put():
                 self._parts.writer.put(action.position, action.item, urgent=action.urgent)
             case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
@@ -409,13 +369,15 @@ class CallSession:
             case CancelTool():
                 if (task := self._tools.pop(action.key, None)) is not None:
                     task.cancel()
+            case StartTimer(name="reader"):
+                self._timers.start_behind_reader(action.name)
             case StartTimer():
-                self._start_timer(action.name, action.delay)
+                self._timers.start(action.name, action.delay)
             case CancelTimer():
-                if (handle := self._timers.pop(action.name, None)) is not None:
-                    handle.cancel()
+                self._timers.cancel(action.name)
             case End():
-                self._end(action)
+                self._reason = action.reason
+                self._out.end(action.handoff)
             case CloseSocket():
                 self._close(1000, self._reason or "ended")
 
@@ -424,35 +386,14 @@ class CallSession:
     def _say(self, action: Say) -> None:
         if not self.call.current(action.turn):
             self._telemetry.ghosts.inc()
-            return
-        if action.aside:
-            self._write(encode(Text(action.text, last=True, preemptible=False)))
-        elif self._write(encode(Text(action.text))):
-            self._cycle_open = True
-            if action.turn:
-                self._rounds.written()
+        elif action.aside:
+            self._out.aside(action.text)
+        elif self._out.words(action.text) and action.turn:
+            self._rounds.written()
 
-    def _close_cycle(self) -> None:
-        if self._cycle_open:
-            self._cycle_open = False
-            self._write(encode(Text("", last=True)))
-
-    def _end(self, action: End) -> None:
-        self._close_cycle()
-        handoff = None if action.handoff is None else orjson.dumps(action.handoff).decode()
-        self._write(encode(EndFrame(handoff)))
-        self._reason = action.reason
-        self._ended = True
-
-    def _write(self, data: bytes) -> bool:
-        if self._ended:
-            return False
-        if self._socket.unread() > WRITE_LIMIT:
-            log.warning("peer does not read")
-            self._close(1013, "slow")
-            return False
-        self._socket.send(data)
-        return True
+    def _slow(self) -> None:
+        log.warning("peer does not read")
+        self._close(1013, "slow")
 
     def _reject(self, reason: str) -> None:
         self._rejected += 1
@@ -496,25 +437,7 @@ class CallSession:
 
     # -- timers and tasks
 
-    def _start_timer(self, name: str, delay: float) -> None:
-        if (handle := self._timers.pop(name, None)) is not None:
-            handle.cancel()
-        if self._group is None:
-            return
-        loop = asyncio.get_running_loop()
-        if name == "reader":
-            self._timers[name] = loop.call_soon(self._hop, name, READER_HOPS)
-        else:
-            self._timers[name] = loop.call_later(delay, self._fired, name)
-
-    def _hop(self, name: str, hops: int) -> None:
-        if hops:
-            self._timers[name] = asyncio.get_running_loop().call_soon(self._hop, name, hops - 1)
-        else:
-            self._fired(name)
-
     def _fired(self, name: str) -> None:
-        self._timers.pop(name, None)
         if name == "replay" and self._gate is not None:
             self._let_in(self._gate.settle(), self._gate)
             if self._gate.recognised:

@@ -21,9 +21,9 @@ from channels.twilio.tickets import Tickets, ticket_keys
 from handlers.keys import TELEMETRY
 from phone.caller import FAST, Caller
 from phone.model import Gate, Reply, ToolUse
+from relay.flood import FRAMES_PER_SECOND
 from relay.frames import Dtmf, Prompt, Setup, Text, dump, parse_outgoing
 from relay.replay import MOST, WINDOW
-from relay.session import FRAMES_PER_SECOND
 from relay.store.history import state_key
 from relay.turns import CUT_NOTE
 from tests.calls.checks import (

@@ -20,7 +20,7 @@ from handlers.relay_socket import FRAME_LIMIT, HEARTBEAT, AiohttpSocket, RelaySo
 from handlers.signatures import PublicAddress, TwilioSignatures
 from phone.signing import sign
 from relay.frames import Prompt, Setup, dump
-from relay.session import WRITE_LIMIT
+from relay.outgoing import WRITE_LIMIT
 from relay.telemetry import Telemetry
 from tests.fakes.deaf import Deaf
 from tests.handlers.standins import CALL, NOW, SESSION

@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
+from relay.flood import FRAMES_PER_SECOND, Rate
 from relay.frames import (
     AgentSpeaking,
     ClientSpeaking,
@@ -33,7 +34,7 @@ from relay.jobs import Jobs
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
 from relay.replay import Told
 from relay.rules import CallRules
-from relay.session import FRAMES_PER_SECOND, CallSession, SessionParts, _Rate
+from relay.session import CallSession, SessionParts
 from relay.sideeffects import SideEffects
 from relay.store.client import connect
 from relay.store.effects import Effects
@@ -300,7 +301,7 @@ async def test_what_is_not_on_record_is_not_noted_as_told(parts: SessionParts, r
 
 async def test_no_more_than_so_many_frames_in_any_second() -> None:
     """Not even across the border of two seconds."""
-    rate = _Rate()
+    rate = Rate()
     taken = [at for at in [0.0, *[0.93] * 190, *[1.05] * 195] if not rate.over(at)]
     assert all(sum(1 for other in taken if at <= other < at + 1.0) <= FRAMES_PER_SECOND for at in taken)
     assert not rate.over(2.5)
