@@ -246,8 +246,8 @@ async def test_a_lane_that_speaks_on_retires_its_socket(
         assert server.asked[-1].connection not in (stale.connection, 0)
         companion.set()
         assert [event async for event in beside if isinstance(event, str)] == ["is ", "sunny."]
-    await until(lambda: server.sockets.open == 1)
-    assert stale.closed_early
+    await asyncio.wait_for(stale.ended.wait(), 5)
+    assert (stale.closed_early, server.sockets.open) == (True, 1)
     assert set(ways(server)) == {"WS"}
 
 
