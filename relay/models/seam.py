@@ -3,6 +3,10 @@
 The new request carries the words that were said and asks to go on. Models do as they like: one goes on, one begins the
 sentence again, one the whole reply. So the beginning of what comes is compared with what was said, word by word (by
 letters and digits, without case), and left out as far as it repeats the last words said.
+
+A word that may not have been whole when the reply broke off is not said, and the new request does not carry it. Nearly
+always the answer says it again, as its next word. Where it goes on behind it instead, which shows in the white space it
+begins with, or says nothing more at all, the word was whole and is put before what comes.
 """
 
 from __future__ import annotations
@@ -56,23 +60,28 @@ class WholeWords:
         rest, self._held = self._held, ""
         return rest
 
-    def broken_off(self) -> str:
-        """The last word, if the text breaks off here and it can be told to be whole: it ends a sentence."""
+    def broken_off(self) -> tuple[str, str]:
+        """The last word where the text breaks off: what can be told to be whole of it, as it ends a sentence, and what
+        cannot."""
         rest = self.rest()
-        return rest if _SENTENCE_END.search(rest) else ""
+        return (rest, "") if _SENTENCE_END.search(rest) else ("", rest)
 
 
 class Seam:
     """Takes the pieces (whole words) of an answer that goes on after ``said``; gives what is new of them.
+
+    ``unfinished``: the word after ``said`` with which the reply broke off.
 
     What may be a repetition is held until it is known: until a word differs, or the end of what was said is reached.
     Of several ways to read it the longest repetition is taken. One equal letter or number is none: "5" may well follow
     "5".
     """
 
-    __slots__ = ("_alive", "_count", "_gap", "_held", "_new", "_open", "_said")
+    __slots__ = ("_alive", "_count", "_gap", "_held", "_new", "_open", "_said", "_unfinished", "spaced")
 
-    def __init__(self, said: str) -> None:
+    def __init__(self, said: str, unfinished: str = "") -> None:
+        self.spaced: bool | None = None  # whether the answer begins with white space, once it has begun
+        self._unfinished = unfinished
         self._said = [word for word, _ in words(said)]
         self._open = bool(self._said)
         self._alive = set(range(len(self._said)))  # where in what was said the answer may have begun
@@ -83,6 +92,8 @@ class Seam:
         self._gap: str | None = " " if said and said[-1].isascii() and not said[-1].isspace() else ""
 
     def feed(self, text: str) -> str:
+        if self.spaced is None:
+            self.spaced = text[0].isspace()
         if not self._open:
             return self._joined(text)
         before = len(self._held)
@@ -101,8 +112,16 @@ class Seam:
     def finish(self) -> str:
         """The answer has ended: what was held of it. One that ends within what was said has repeated it."""
         if self._open and self._alive and self._count:
-            self._open, self._held = False, ""
-        return self._decided() if self._open else ""
+            self._open, self._held, self._unfinished = False, "", ""
+        rest = self._decided() if self._open else ""
+        if self._gap is not None and self._unfinished and self._said:
+            rest, self._gap = self._gap + self._unfinished, None
+        return rest
+
+    @property
+    def passed(self) -> bool:
+        """Whether words of the answer have been given."""
+        return self._gap is None
 
     def _repeats(self, start: int) -> bool:
         repeated = "".join(self._said[start:])
@@ -118,4 +137,10 @@ class Seam:
         if self._gap is None or not text.strip():
             return text if self._gap is None else ""
         gap, self._gap = self._gap, None
-        return gap + text.lstrip()
+        return gap + self._whole_after_all(text) + text.lstrip()
+
+    def _whole_after_all(self, text: str) -> str:
+        """The unfinished word, if ``text``, the first that is new, goes on behind it."""
+        (unfinished, _), (first, _) = (next(words(each), ("", 0)) for each in (self._unfinished, text))
+        goes_on = self.spaced and not self._new and not first.startswith(unfinished)
+        return f"{self._unfinished} " if unfinished and goes_on else ""

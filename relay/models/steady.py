@@ -127,6 +127,8 @@ class SteadyStream:
         self._speaker: _Attempt | None = None  # whose answer is handed on
         self._heard_at = 0.0  # when it last gave a sign of life
         self._said = ""  # all that was handed on
+        self._unfinished = ""  # the word after it, if the reply broke off there
+        self._spaced: bool | None = None  # whether the reply began with white space
         self._hedges = self._errors = 0  # since the last word
         self._breaks = 0
         self._refused: set[bool] = set()  # whether the first model, or the fallback, refused the request itself
@@ -181,7 +183,9 @@ class SteadyStream:
                 model, spare = self._fallback, True
                 request = replace(request, model="", reasoning="", carry=())
                 self._telemetry.fallbacks.labels(reason).inc()
-        attempt = _Attempt(spare, self._hedges > 0, Seam(self._said))
+        # White space at the beginning tells nothing of a model that always begins with it.
+        seam = Seam(self._said, "" if self._spaced else self._unfinished)
+        attempt = _Attempt(spare, self._hedges > 0, seam)
         task = asyncio.get_running_loop().create_task(self._run(attempt, model, request), name="model request")
         self._live[attempt] = task
         self._tasks.add(task)
@@ -211,7 +215,8 @@ class SteadyStream:
             if event is Sign.THINKING:
                 return
             self._speaks(attempt)
-        self._heard_at = asyncio.get_running_loop().time()
+        if type(event) is not str or not event.isspace():  # which nobody hears
+            self._heard_at = asyncio.get_running_loop().time()
         if type(event) is str:
             self._say(attempt, attempt.words.feed(event))
         elif isinstance(event, ToolCall):
@@ -231,6 +236,7 @@ class SteadyStream:
             self._out.append("")
             self._tell()
         self._speaker = attempt
+        self._heard_at = asyncio.get_running_loop().time()
         self._arm(self._deadlines.stall, self._watch)
 
     def _say(self, attempt: _Attempt, words: str, *, last: bool = False) -> None:
@@ -288,7 +294,12 @@ class SteadyStream:
         if attempt.complete:
             self._finish(attempt, Finished("tools" if attempt.calls else "stop"))
             return
-        self._say(attempt, attempt.words.broken_off(), last=True)
+        words, unfinished = attempt.words.broken_off()
+        self._say(attempt, words)
+        if self._spaced is None:
+            self._spaced = attempt.seam.spaced
+        if attempt.seam.passed or not self._said:
+            self._unfinished = unfinished
         self._breaks += 1
         self._telemetry.stalls.inc()
         log.warning("reply broke off", code=error.code, said=len(self._said), **error.fields)

@@ -12,9 +12,9 @@ from relay.models.base import ModelRequest
 from relay.models.seam import Seam, WholeWords, going_on
 
 
-def joined(said: str, goes_on: str) -> str:
+def joined(said: str, goes_on: str, unfinished: str = "") -> str:
     """What is said in all when an answer, in a model's pieces, follows what was said."""
-    words, seam = WholeWords(), Seam(said)
+    words, seam = WholeWords(), Seam(said, unfinished)
     new = [seam.feed(whole) for piece in pieces(goes_on) if (whole := words.feed(piece))]
     rest = words.rest()
     return said + "".join([*new, seam.feed(rest) if rest else "", seam.finish()])
@@ -91,7 +91,27 @@ def test_words_are_let_go_whole(text: str, data: st.DataObject) -> None:
 def test_a_last_word_is_kept_only_if_it_ends_a_sentence(held: str, kept: str) -> None:
     words = WholeWords()
     words.feed(f"at {held}")
-    assert words.broken_off() == kept
+    assert words.broken_off() == (kept, "" if kept else held)
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "goes_on", "expected"),
+    [
+        pytest.param("and", " close at six.", WHOLE, id="goes on behind it"),
+        pytest.param("and", "and close at six.", WHOLE, id="says it again"),
+        pytest.param("and", " and close at six.", WHOLE, id="says it again with its space"),
+        pytest.param("an", " and close at six.", WHOLE, id="it was a part"),
+        pytest.param("and", "We open at nine and close at six.", WHOLE, id="begins the sentence again"),
+        pytest.param("until", "and close at six.", WHOLE, id="thinks better of it"),
+        pytest.param("tomorrow", "", SAID + "tomorrow", id="writes nothing"),
+        pytest.param("tomorrow", "We open at nine", SAID + "tomorrow", id="only replays what was said"),
+        pytest.param("tomorrow", "We open at", SAID, id="ends within what was said"),
+        pytest.param("–", " and close at six.", WHOLE, id="no word"),
+    ],
+)
+def test_a_word_that_may_not_have_been_whole(unfinished: str, goes_on: str, expected: str) -> None:
+    """It is said once: by the answer, or before an answer that goes on behind it."""
+    assert joined(SAID, goes_on, unfinished) == expected
 
 
 def test_a_word_without_end_is_let_go() -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from phone.model import Fault, Gate, ModelServer, Reply, ToolUse
+from phone.model import Fault, Gate, ModelServer, Reply, ToolUse, pieces
 from relay.errors import ModelCut, ModelError, ModelQuota, ModelRejected, ModelUnavailable
 from relay.items import UserItem
 from relay.models.base import Finished, ModelEvent, ModelRequest, ToolCall, ToolSpec
@@ -283,6 +283,20 @@ async def test_a_reply_that_breaks_off_is_taken_up(
     assert (words["role"], words["content"]) == ("assistant", "We open at nine")
     assert wish["role"] in ("developer", "system")
     assert count(telemetry, "relay_stalls_total") == 1
+
+
+@pytest.mark.parametrize("cut", range(1, 8))
+async def test_an_answer_that_goes_on_behind_the_last_piece(make: Make, server: ModelServer, cut: int) -> None:
+    """Though the last word was not said, for it might have grown: it is not lost, at whatever word the reply broke."""
+    first, second = list(pieces(WORDS))[:cut], list(pieces(WORDS))[cut:]
+    server.script(Reply(first, fault=Fault("cut", at=cut)), Reply(second))
+    assert await said(make()) == WORDS
+
+
+async def test_white_space_is_silence(make: Make, server: ModelServer) -> None:
+    """Nobody hears it: a reply that goes on with nothing else is taken up again."""
+    server.script(Reply(["We open ", *[" "] * 1000], pace=0.005), Reply("at nine and close at six."))
+    assert (await said(make(STALL))).split() == WORDS.split()
 
 
 async def test_a_broken_reply_is_taken_up_by_the_fallback(
