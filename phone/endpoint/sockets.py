@@ -55,15 +55,15 @@ class Sockets:
     """The websockets of a server. Its switches may be turned at any time:
 
     cancels: whether ``response.cancel`` ends a reply, is ignored, or is answered with an error, which names no lane or
-    that of the reply. lanes: False knows no
-    ``stream_id``, like servers from before there was one. handshake: the status of an upgrade, any but 101 refuses it.
+    that of the reply. lanes: False refuses ``stream_id``, "unknown" does not look at it and answers one request after
+    the other, like servers from before there was one. handshake: the status of an upgrade, any but 101 refuses it.
     held: while set, an upgrade waits for it. asked: how many upgrades were asked for, opened: how many there were;
     refused: how many errors were told, cancelled: how many cancels came.
     """
 
     def __init__(self, host: Host) -> None:
         self.cancels: Literal["honoured", "ignored", "refused", "refused by lane"] = "honoured"
-        self.lanes = True
+        self.lanes: bool | Literal["unknown"] = True
         self.handshake = 101
         self.held: asyncio.Event | None = None
         self.asked = 0
@@ -164,6 +164,8 @@ class _Socket:
             raise Rejected("Unknown parameter: 'stream_id'.", param="stream_id", code="unknown_parameter")
         named = "stream_id" in event
         lane = event.pop("stream_id", "")
+        if self._all.lanes == "unknown":
+            named, lane = False, ""
         if named and not (isinstance(lane, str) and _NAME.fullmatch(lane)):
             raise Rejected("The 'stream_id' field is not a name.", param="stream_id", code="invalid_stream_id")
         self._start(self._reply(event, lane, size))

@@ -6,6 +6,7 @@ its request id. Codes: https://platform.openai.com/docs/guides/error-codes and t
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 
@@ -45,7 +46,7 @@ def from_exception(error: Exception, *, received: bool, request_id: str = "") ->
 
 def root_name(error: BaseException) -> str:
     """The class of what went wrong first: the transport calls a refused connection and a wrong certificate timeouts."""
-    while error.__cause__ is not None:
+    while error.__cause__ is not None and not isinstance(error.__cause__, asyncio.CancelledError):  # of a deadline
         error = error.__cause__
     return type(error).__name__
 

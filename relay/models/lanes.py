@@ -5,7 +5,8 @@ cancelled at the provider, which may refuse that; what it goes on to say is drop
 only when it has ended. If it has not within a second, the socket gets no new turns and is left with its last one.
 
 Facts: OpenAI's guide to the websocket mode and the types of the SDK 3.52: 32 names and 16 replies in flight a socket,
-events of a lane name it, errors do where they belong to one. ``response.cancel`` is in neither.
+events of a lane name it, errors do where they belong to one. ``response.cancel`` is in neither. An endpoint of the
+protocol before that knows no lanes: its events name none, so nobody could tell whose they are.
 """
 
 from __future__ import annotations
@@ -82,7 +83,9 @@ class Socket:
         """``spawn`` owns its small tasks; ``report`` is called when it is retired and when it is to be left."""
         self.retired = False
         self.leaving = False
+        self.asked = False  # a turn has been given to it
         self.proven = False  # a reply has begun here
+        self.laneless = False  # one has begun without the name of its lane
         self._connection = connection
         self._spawn = spawn
         self._report = report
@@ -97,6 +100,7 @@ class Socket:
 
     def lease(self, listener: Listener) -> Lane:
         """A lane; ``free`` must not be 0. The name is the one unused for longest."""
+        self.asked = True
         lane = Lane(self, self._names.popleft(), listener)
         self._lanes[lane.name] = lane
         return lane
@@ -136,8 +140,12 @@ class Socket:
     def _deliver(self, event: dict[str, Any], kind: str) -> None:
         lane = self._lanes.get(event.get("stream_id", ""))
         if lane is None:
-            if kind == "error" and not event.get("stream_id"):
-                self._complaint(event)
+            if not event.get("stream_id"):
+                if kind == "error":
+                    self._complaint(event)
+                elif kind == "response.created":
+                    self.laneless = True
+                    self._unfit()
             return
         begins = kind == "response.created"
         if begins:
@@ -165,7 +173,10 @@ class Socket:
         expired = code == "websocket_connection_limit_reached"
         if not expired and asyncio.get_running_loop().time() - self._cancelled_at < REFUSAL_SECONDS:
             return
-        # What has not begun may never: another way is open to it.
+        self._unfit()
+
+    def _unfit(self) -> None:
+        """No new turns. What has not begun may never: another way is open to it."""
         for lane in [lane for lane in self._lanes.values() if not lane.response_id]:
             _lose(lane)
         self.retire()

@@ -1,7 +1,9 @@
 """The websockets to the Responses API that the turns of a process share: how many, how old, and what if none.
 
 A turn never waits for any of this: it leases a lane of a socket that is ready, or learns that there is none. Sockets
-are opened and closed in the background; one that ends is replaced, after a while that grows if the next ends as well.
+are opened and closed in the background; one that ends is replaced, after a while that grows if the next ends as well
+and is long where a turn had been given to one that never answered.
+An endpoint that knows no lanes costs the turn that finds it out a second request, so it is tried again very seldom.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ WARM_SECONDS = 2.0
 CLOSE_SECONDS = 0.2
 PROVEN_SECONDS = 60.0  # of life, or a reply that began: then it was worth opening
 BACKOFF = (0.5, 60.0)  # seconds after the first failed socket and at most; doubled by each
+LANELESS_SECONDS = 1800.0  # until an endpoint without lanes is tried again
 
 OPTIONS: Mapping[str, Any] = {
     "open_timeout": CONNECT_SECONDS,
@@ -64,6 +67,7 @@ class Sockets:
         self._tasks: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._not_before = 0.0
+        self._laneless = False  # has been said
         self.closed = False
 
     def lease(self, listener: Listener) -> Lane | None:
@@ -131,10 +135,29 @@ class Sockets:
                 self._fill()
 
     def _retired(self, socket: Socket) -> None:
+        if socket.laneless:
+            self._give_up(socket)
         self._judge(socket, "retired")
         if socket.leaving:
             self._ready[socket].cancel()
         self._fill()
+
+    def _give_up(self, socket: Socket) -> None:
+        """The endpoint knows no lanes: none of its sockets is of any use, nor will the next be."""
+        if self._opened.pop(socket, None) is None:
+            return
+        self._not_before = asyncio.get_running_loop().time() + LANELESS_SECONDS
+        for task in self._connecting:
+            task.cancel()
+        self._opened.clear()
+        for other in list(self._ready):
+            other.retire()
+        if not self._laneless:
+            self._laneless = True
+            log.warning(
+                "the model's endpoint does not name the lanes of its websockets: HTTP is used",
+                next_try_after=LANELESS_SECONDS,
+            )
 
     def _judge(self, socket: Socket, reason: str) -> None:
         """A socket is of no use any more. One that never was is a reason to wait with the next."""
@@ -145,11 +168,12 @@ class Sockets:
             self._failures = 0
             log.info("model socket ended", reason=reason)
         else:
-            self._failed(reason)
+            self._failed(reason, costly=socket.asked)
 
-    def _failed(self, reason: str) -> None:
+    def _failed(self, reason: str, *, costly: bool = False) -> None:
+        """``costly``: a caller may have waited for it."""
         first, most = BACKOFF
-        delay = min(most, first * 2 ** min(self._failures, 16))
+        delay = most if costly else min(most, first * 2 ** min(self._failures, 16))
         self._not_before = asyncio.get_running_loop().time() + delay
         self._failures += 1
         log.warning("model socket failed", reason=reason, failures=self._failures, next_try_after=delay)

@@ -502,6 +502,27 @@ async def test_a_server_without_lanes(server: ModelServer, line: Line) -> None:
     assert (server.sockets.refused, server.sockets.asked) == (2, 2)
 
 
+async def test_a_server_that_names_no_lane(server: ModelServer, line: Line) -> None:
+    """An endpoint whose events name no lane: the turn that finds it out goes on by HTTP while the endpoint still writes
+    the first reply, one beside it as well; all others never meet a socket again, and the operator is told once."""
+    server.sockets.lanes = "unknown"
+    gate = Gate()
+    model = line()
+    with structlog.testing.capture_logs() as logs:
+        await model.warm()
+        server.behaviour = lambda ask: (
+            echo(ask) if server.asked[-1].method == "POST" else Reply(LONG, gate=gate, gate_at=1)
+        )
+        both = [asyncio.create_task(heard(model, f"n{n}")) for n in range(2)]
+        assert await asyncio.gather(*both) == [words("n0"), words("n1")]
+        assert [await heard(model, f"m{n}") for n in range(10)] == [words(f"m{n}") for n in range(10)]
+        await until(lambda: not server.sockets.open)
+    assert ways(server).count("WS") == 2
+    assert ways(server)[4:] == ["POST"] * 10
+    assert server.sockets.asked == 2
+    assert [(entry["log_level"], "lanes" in entry["event"]) for entry in logs] == [("warning", True)]
+
+
 async def test_sockets_that_only_refuse(server: ModelServer, model: WebsocketModel) -> None:
     """A socket whose request was refused is not asked again, and others are not opened for each turn anew."""
     server.behaviour = lambda ask: Reply(fault=Fault("status", status=400, type="invalid_request_error"))
@@ -510,6 +531,21 @@ async def test_sockets_that_only_refuse(server: ModelServer, model: WebsocketMod
             await heard(model)
     assert ways(server) == ["WS", "POST"] * 2 + ["POST"] * 3
     assert server.sockets.asked == 2
+
+
+async def test_a_socket_that_cost_a_turn_is_not_soon_replaced(
+    server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that took a request and did not answer: the next may be as mute, and a caller would wait again."""
+    monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.01)
+    model = line(keep=1)
+    await model.warm()
+    server.script(Reply(LONG, gate=Gate(), gate_at=-1))
+    with structlog.testing.capture_logs() as logs:
+        async with model.stream(asking("Hello")):
+            await server.received(1)
+        await until(lambda: logs)
+    assert [entry["next_try_after"] for entry in logs] == [sockets.BACKOFF[1]]
 
 
 async def test_the_pause_between_tries_grows(server: ModelServer, line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
