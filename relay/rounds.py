@@ -263,6 +263,8 @@ class _Sink:
 
     def failed(self, code: str) -> None:
         if self._kept is None:
+            if words := self._speech.finish():  # a reply that broke off for good keeps its last word
+                self._words(words)
             self._fail(code)
         elif not self._rounds.spoiled(self):
             self._kept.append(partial(self._fail, code))

@@ -91,6 +91,15 @@ async def test_a_stream_that_breaks(line: Running, fault: Fault) -> None:
         await goes_on(line, call, 2)
 
 
+async def test_the_last_word_of_a_reply_that_cannot_be_taken_up(line: Running) -> None:
+    """It ends a sentence, so it was whole, and is heard."""
+    line.model.script(Reply([" We", " open."], fault=Fault("cut", 2)), Reply(fault=Fault.quota()))
+    async with Caller(line.url, pace=FAST) as call:
+        await call.say("When?")
+        await call.until(lambda: APOLOGY in heard(call))
+        assert heard(call) == ["We open.", APOLOGY]
+
+
 @pytest.mark.parametrize("fault", BREAKS, ids=lambda fault: fault.kind)
 async def test_a_stream_that_breaks_and_cannot_be_taken_up(line: Running, fault: Fault) -> None:
     """The words so far are heard and stay; then comes the apology."""
