@@ -371,7 +371,8 @@ class Call:
         self.speaking.info = True
         self._listening.client(on, self._out.now)
         if not on and self._turns.held:
-            self._out.add(StartTimer("after_interrupt", self.rules.after_interrupt))
+            wait = min(self.rules.after_interrupt, self._listening.patience(self._out.now))
+            self._out.add(StartTimer("after_interrupt", wait))
         self._listened()
 
     def _listened(self) -> None:

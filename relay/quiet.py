@@ -13,12 +13,11 @@ from math import inf
 
 from relay.ending import Ending
 from relay.events import CancelTimer, End, StartTimer
-from relay.listening import EARLY, Listening
+from relay.listening import EARLY, NOISE_LIMIT, Listening
 from relay.rules import CallRules
 from relay.speaking import Outbox, Speaking
 from relay.turns import Turns
 
-NOISE_LIMIT = 30.0  # seconds for which noises can put off what silence is due to bring
 WARNING = 60.0  # seconds before the end of the call's time at which the caller is told; a tenth of it if that is less
 SLOW_SPEECH = 2.0  # while the agent is reported speaking its words may take so many times what they should
 SPEECH_SLACK = 10.0  # seconds, and so much longer

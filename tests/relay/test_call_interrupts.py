@@ -6,6 +6,7 @@ the interrupt, otherwise only the interrupt tells, and the clock.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from relay.events import CancelTurn, Close, Delta, RoundEnded, Say, StartTimer, StartTurn, TurnEnded
 from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY
 from relay.items import AssistantItem, NoteItem, ToolItem, UserItem
+from relay.listening import NOISE_LIMIT
 from relay.rules import Phase
 from tests.relay.driver import CLOSE, EPOCH, Driver, answered, call, done, started
 
@@ -567,6 +569,37 @@ def test_a_peer_that_never_reports_off_is_not_believed_for_ever() -> None:
     Ear(driver, True).cut("We open")
     driver.wait(8.0)
     assert driver.rounds == [StartTurn(2)]
+
+
+def noisy(driver: Driver, seconds: float, until: Callable[[], object]) -> None:
+    """Something is heard again and again, and no words follow; never quiet for as long as a prompt would take."""
+    end = driver.now + seconds
+    while driver.now < end and not until():
+        driver.client(True)
+        driver.wait(0.5)
+        driver.client(False)
+        driver.wait(0.5)
+
+
+def test_noise_after_noise_does_not_hold_the_wait_for_ever() -> None:
+    """A television behind the caller: after an interrupt silence is never the end."""
+    driver = answered(LONG)
+    Ear(driver, True).cut("We open")
+    cut = driver.now
+    noisy(driver, NOISE_LIMIT + 5.0, lambda: driver.rounds)
+    assert driver.rounds == [StartTurn(2)] and driver.now - cut > NOISE_LIMIT - 5.0
+
+
+def test_a_noise_long_ago_takes_nothing_from_the_patience_with_the_next_words() -> None:
+    """What was heard before words, or before a quiet, has nothing to do with what is heard now."""
+    driver = answered(LONG)
+    noisy(driver, NOISE_LIMIT, lambda: False)
+    driver.prompt("Tell me again")
+    driver.say(LONG)
+    Ear(driver, True, driver.now).cut("We open")
+    driver.client(False)
+    driver.client(True)
+    driver.nothing_for(12.0)
 
 
 def test_partial_prompts_hold_the_wait() -> None:

@@ -8,6 +8,7 @@ from relay.desk import INTERRUPTED, STILL_RUNNING
 from relay.events import CancelTool, Put, StartTimer, StartTool, StartTurn, ToolFinished, TurnEnded
 from relay.items import AssistantItem, ToolItem, UserItem
 from relay.keypad import Key
+from relay.listening import NOISE_LIMIT, SIGN_LIMIT
 from relay.rules import Phase
 from relay.toolbox import EndCall, ToolPolicy, Transfer
 from tests.relay.driver import CLOSE, LINES, Driver, answered, call, done, started
@@ -216,6 +217,16 @@ def test_an_empty_final_prompt_lets_a_side_effect_start() -> None:
     driver.reader()
     driver.prompt("")
     assert driver.started == ["book"]
+
+
+def test_a_side_effect_does_not_wait_for_noise_after_noise() -> None:
+    """Somebody is reported speaking again and again, and no words follow: the caller is not left waiting for it."""
+    driver = asked(BOOK, words="I will book that.")
+    began = driver.now
+    while not driver.started and driver.now < began + NOISE_LIMIT + SIGN_LIMIT:
+        driver.client(True)
+        driver.wait(SIGN_LIMIT - 1.0)
+    assert driver.started == ["book"] and driver.now - began > NOISE_LIMIT - SIGN_LIMIT
 
 
 def test_a_voice_reported_before_the_prompt_of_the_sentence_before_still_counts() -> None:

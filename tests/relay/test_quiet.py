@@ -10,8 +10,8 @@ from relay.events import CancelTimer, End, LateResult, StartTimer
 from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY
 from relay.items import AssistantItem, ToolItem, UserItem
 from relay.keypad import Key
-from relay.listening import ON_LIMIT
-from relay.quiet import NOISE_LIMIT, SPEECH_SLACK
+from relay.listening import NOISE_LIMIT, ON_LIMIT
+from relay.quiet import SPEECH_SLACK
 from relay.rules import Phase
 from relay.toolbox import EndCall
 from tests.relay.driver import CLOSE, LINES, Driver, answered, call, done, started
