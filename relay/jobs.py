@@ -37,6 +37,10 @@ class Jobs:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("job failed", job=task.get_name(), error=type(error).__name__, exc_info=error)
 
+    def names(self) -> list[str]:
+        """Of what is running."""
+        return [task.get_name() for task in self._tasks if not task.done()]
+
     async def drain(self, deadline: float) -> None:
         """Waits for what is running, ``deadline`` seconds at most, then cancels the rest."""
         if self._tasks:

@@ -36,7 +36,7 @@ class SideEffects:
         self._jobs = jobs
         self._context = context
         self._epoch = epoch
-        self._running: set[str] = set()
+        self._job = f"effect {context.conversation} "  # names of jobs: this and the owner
         self._dirty = True  # something may be on record that the end of a turn closes, of a session before also
         self._owed = False  # an end of a turn that the record does not know yet
         self._order = asyncio.Lock()  # the record learns of results, ends of turns and new wishes in their order
@@ -44,10 +44,7 @@ class SideEffects:
     def start(self, call: ToolCall, key: int, context: ToolContext, done: Callable[[ToolOutcome], None]) -> None:
         """Runs the call in the background and hands its outcome to ``done``, also after the session has ended."""
         owner = f"{self._epoch}:{key}"
-        if (
-            self._jobs.start(self._carry_out(call, owner, context, done), f"effect {self._context.conversation}")
-            is None
-        ):
+        if self._jobs.start(self._carry_out(call, owner, context, done), f"{self._job}{owner}") is None:
             # Not at once: whoever asked is still busy with what it decided.
             asyncio.get_running_loop().call_soon(done, REFUSED)
 
@@ -65,9 +62,11 @@ class SideEffects:
         """Settles what is owed, in order; what Redis did not take stays owed and comes before the next wish."""
         if not self._owed:
             return
-        self._owed, self._dirty = False, bool(self._running)
+        # Not only this session's: what one before it has begun may be running still.
+        running = {name.removeprefix(self._job) for name in self._jobs.names() if name.startswith(self._job)}
+        self._owed, self._dirty = False, bool(running)
         try:
-            await self._effects.settle(self._context.conversation, self._epoch, self._running)
+            await self._effects.settle(self._context.conversation, self._epoch, running)
         except Fenced:
             return
         except StoreError as error:
@@ -78,22 +77,18 @@ class SideEffects:
         self, call: ToolCall, owner: str, context: ToolContext, done: Callable[[ToolOutcome], None]
     ) -> None:
         canonical = self._tools.canonical(call.name, call.arguments)
-        try:
+        async with self._order:
+            await self._pay()
+            self._dirty = True
+            outcome = await self._known(call, canonical, owner)
+        begun = outcome is None
+        if outcome is None:
+            outcome = await self._tools.run(call.name, call.arguments, context)
+        # The caller is told at once; the record follows.
+        done(outcome)
+        if begun:
             async with self._order:
-                await self._pay()
-                self._dirty = True
-                self._running.add(owner)
-                outcome = await self._known(call, canonical, owner)
-            begun = outcome is None
-            if outcome is None:
-                outcome = await self._tools.run(call.name, call.arguments, context)
-            # The caller is told at once; the record follows.
-            done(outcome)
-            if begun:
-                async with self._order:
-                    await self._record(call, canonical, owner, outcome)
-        finally:
-            self._running.discard(owner)
+                await self._record(call, canonical, owner, outcome)
 
     async def _known(self, call: ToolCall, canonical: str, owner: str) -> ToolOutcome | None:
         """What the record answers; None where the call is to be carried out."""

@@ -101,7 +101,7 @@ class Effects:
         return await self._replace(conversation, tool, canonical, owner, b"")
 
     async def settle(self, conversation: str, epoch: int, running: Collection[str] = ()) -> None:
-        """Forgets all calls but those of the owners whose effects this session still has ``running``."""
+        """Forgets all calls but those of the owners whose effects are known to be ``running`` still."""
         with translate():
             async with asyncio.timeout(self._deadline):
                 settled = await self._settle(

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from relay.jobs import Jobs
 from relay.models.base import ToolCall, ToolSpec
-from relay.sideeffects import SideEffects
+from relay.sideeffects import IN_DOUBT, SideEffects
 from relay.store.effects import Begun, Effects, InDoubt
 from relay.toolbox import ToolContext, ToolOutcome, ToolPolicy
 
@@ -17,11 +17,12 @@ CONTEXT = ToolContext("CA1", "voice", "default")
 
 
 class Tools:
-    """One outcome for every call."""
+    """One outcome for every call, behind the gate if there is one."""
 
     def __init__(self, outcome: ToolOutcome) -> None:
         self.outcome = outcome
         self.runs = 0
+        self.gate: asyncio.Event | None = None
 
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
         return ()
@@ -34,6 +35,8 @@ class Tools:
 
     async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
         self.runs += 1
+        if self.gate is not None:
+            await self.gate.wait()
         return self.outcome
 
 
@@ -97,3 +100,27 @@ async def test_an_end_of_a_turn_that_redis_missed_is_made_up_for_before_the_next
     await redis.execute_command("CLIENT", "UNPAUSE")
     await wish(2)
     assert tools.runs == 2
+
+
+async def test_what_a_session_before_has_running_outlasts_the_turns_of_the_next_one(redis: Redis) -> None:
+    """The line dropped in the middle, the call went on: the same wish does not run beside itself."""
+    tools, jobs, record = Tools(ToolOutcome('"booked"')), Jobs(), Effects(redis, 60)
+    tools.gate = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    first: asyncio.Future[ToolOutcome] = loop.create_future()
+    SideEffects(tools, record, jobs, CONTEXT, 1).start(ToolCall("c1", "book", "{}"), 1, CONTEXT, first.set_result)
+    while not tools.runs:
+        await asyncio.sleep(0.001)
+    resumed = SideEffects(tools, record, jobs, CONTEXT, 2)
+    resumed.settle()  # it has told the caller that the outcome is unknown
+    second: asyncio.Future[ToolOutcome] = loop.create_future()
+    resumed.start(ToolCall("c2", "book", "{}"), 2, CONTEXT, second.set_result)
+    assert await asyncio.wait_for(second, 2) == IN_DOUBT
+    tools.gate.set()
+    assert (await asyncio.wait_for(first, 2)).ok
+    await jobs.drain(2)
+    assert tools.runs == 1
+    third: asyncio.Future[ToolOutcome] = loop.create_future()
+    resumed.start(ToolCall("c3", "book", "{}"), 3, CONTEXT, third.set_result)
+    assert (await asyncio.wait_for(third, 2)).output == '"booked"' and tools.runs == 1
+    await jobs.drain(2)
