@@ -37,6 +37,7 @@ from relay.rules import CallRules, Turn
 from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
 
 MOST_FAILURES = 3  # turns that fail in a row; then the call is handed over, or ends
+LEAST_TIME = 2.0  # seconds that a turn has in any case, however long the caller has been left without words before it
 TROUBLE = "technical trouble"
 TROUBLE_SUMMARY = "The voice agent could not answer several times in a row."
 
@@ -74,6 +75,7 @@ class Turns:
         self._untold = False  # a result came that no request has carried
         self._words: list[UserItem] = []  # prompts that wait for a turn that may not be interrupted
         self._failures = 0  # turns that failed since one ended well
+        self._wordless: float | None = None  # since when a caller who says more and more has heard nothing
         self._length = Length(rules.reply_max_chars)
 
     @property
@@ -362,7 +364,10 @@ class Turns:
         self._number += 1
         turn = self.current = Turn(self._number, user=user)
         self._effects_waited = not self._desk.running_effects()
-        self._out.add(StartTimer("turn", self._rules.turn_deadline))
+        if self._wordless is None:
+            self._wordless = self._out.now
+        left = self._wordless + self._rules.turn_deadline - self._out.now
+        self._out.add(StartTimer("turn", max(left, min(LEAST_TIME, self._rules.turn_deadline))))
         if not self._effects_waited:
             self._out.add(StartTimer("side_effect", self._rules.side_effect_wait))
         return turn
@@ -469,6 +474,8 @@ class Turns:
         assert turn is not None
         if outcome == "done" or (turn.length and outcome != "failed"):
             self._failures = 0
+        if outcome != "superseded" or turn.said or turn.filled:
+            self._wordless = None
         self._fillers.over()
         self._out.add(CancelTimer("turn"), CancelTimer("side_effect"), TurnEnded(turn.number, outcome, shortened))
         self.current = None

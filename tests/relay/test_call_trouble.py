@@ -10,7 +10,7 @@ from relay.items import AssistantItem, UserItem
 from relay.keypad import Key
 from relay.rules import Phase
 from relay.trouble import WITHIN
-from relay.turns import MOST_FAILURES
+from relay.turns import LEAST_TIME, MOST_FAILURES
 from tests.relay.driver import CLOSE, LINES, Driver, answered, call, started
 
 APOLOGY = [LINES["apology"], CLOSE]
@@ -106,6 +106,43 @@ def test_tools_without_end_are_failures() -> None:
             if driver.tools:
                 driver.finish("look_up")
     assert driver.frames == [*APOLOGY, *APOLOGY, LINES["trouble"], CLOSE]
+
+
+def test_a_caller_who_asks_again_and_again_does_not_put_the_apology_off() -> None:
+    """The model says nothing at all. The turn's time counts from the first words that nothing has followed."""
+    driver = started(turn_deadline=15.0)
+    for _ in range(7):
+        driver.prompt("Hello?")
+        driver.wait(2.5)
+    assert driver.frames == APOLOGY
+    assert [turn.outcome for turn in driver.turns] == ["superseded"] * 5 + ["failed"]
+    for _ in range(12):
+        driver.prompt("Hello?")
+        driver.wait(2.5)
+    assert driver.frames == [*APOLOGY, *APOLOGY, LINES["trouble"], CLOSE]
+
+
+def test_after_words_a_turn_has_all_its_time() -> None:
+    """Also where the caller has cut in on them."""
+    driver = started(turn_deadline=15.0)
+    driver.prompt("Hello?")
+    driver.wait(14.0)
+    driver.delta("Here ")
+    driver.prompt("Are you there?")
+    driver.wait(14.9)
+    assert driver.frames == ["Here ", CLOSE]
+    driver.wait(0.2)
+    assert driver.frames[2:] == APOLOGY
+
+
+def test_a_turn_has_some_time_however_late_it_begins() -> None:
+    driver = started(turn_deadline=15.0)
+    driver.prompt("Hello?")
+    driver.wait(14.9)
+    driver.prompt("It was about the table")
+    driver.wait(LEAST_TIME - 0.1)
+    driver.say("Yes, it is yours.")
+    assert driver.said[2] == "Yes, it is yours." and driver.turns[-1].outcome == "done"
 
 
 def test_silence_of_the_model_is_a_failure() -> None:
