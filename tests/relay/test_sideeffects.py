@@ -23,6 +23,7 @@ class Tools:
         self.outcome = outcome
         self.runs = 0
         self.gate: asyncio.Event | None = None
+        self.begun = asyncio.Event()
 
     def specs(self, names: Sequence[str]) -> tuple[ToolSpec, ...]:
         return ()
@@ -35,6 +36,7 @@ class Tools:
 
     async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
         self.runs += 1
+        self.begun.set()
         if self.gate is not None:
             await self.gate.wait()
         return self.outcome
@@ -109,8 +111,7 @@ async def test_what_a_session_before_has_running_outlasts_the_turns_of_the_next_
     loop = asyncio.get_running_loop()
     first: asyncio.Future[ToolOutcome] = loop.create_future()
     SideEffects(tools, record, jobs, CONTEXT, 1).start(ToolCall("c1", "book", "{}"), 1, CONTEXT, first.set_result)
-    while not tools.runs:
-        await asyncio.sleep(0.001)
+    await asyncio.wait_for(tools.begun.wait(), 2)
     resumed = SideEffects(tools, record, jobs, CONTEXT, 2)
     resumed.settle()  # it has told the caller that the outcome is unknown
     second: asyncio.Future[ToolOutcome] = loop.create_future()
