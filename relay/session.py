@@ -260,6 +260,7 @@ class CallSession:
         for task in self._tasks:
             if task is not self._closing:
                 task.cancel()
+        self._group = None  # what is told from now on, such as that another session has the call, begins nothing
 
     def _close(self, code: int, reason: str) -> None:
         """Closes the socket from our side; the reader then ends."""

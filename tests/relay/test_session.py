@@ -199,6 +199,31 @@ async def test_prompts_that_have_queued_up_are_one_request(parts: SessionParts) 
     await asyncio.wait([running])
 
 
+async def test_a_session_that_is_leaving_is_not_closed_again(parts: SessionParts) -> None:
+    """The next session of the call may open while the tasks of this one end: it is not to hear of an error here."""
+    leaving, gone = asyncio.Event(), asyncio.Event()
+
+    async def admitted() -> bool:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            leaving.set()
+            await gone.wait()
+        return True
+
+    line = Line()
+    rules = CallRules(line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical)
+    old = session(line, replace(parts, admitted=admitted), rules)
+    running = asyncio.create_task(old.run(), name="session")
+    await asyncio.sleep(0)
+    line._frames.put_nowait(None)
+    await asyncio.wait_for(leaving.wait(), 5)
+    old.fenced()
+    gone.set()
+    await asyncio.wait_for(running, 5)
+    assert line.closed == []
+
+
 async def test_no_task_outlives_its_session(parts: SessionParts) -> None:
     """Cancelled in the middle, a session ends with all its tasks and closes nothing twice."""
     line = Line()
