@@ -1,7 +1,8 @@
 """Reads the folders of ``config/agents`` into ``AgentDefinition``s and reports every mistake, with file and line.
 
     config/agents/<name>/agent.toml        title description model reasoning greeting timezone tools engine speculation
-                                           hold_sound, [relay] [relay.second] [[languages]] [keys."1"] [limits] [says]
+                                           hold_sound hours closed_greeting voicemail record follow_language, [relay]
+                                           [relay.second] [[languages]] [keys."1"] [limits] [says]
     config/agents/<name>/prompt.md         persona, task, rules of the business
     config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
 
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from config.definition import AgentDefinition, KeyAction
+from config.hours import Hours, parse_hours
 from config.prompts import render_prompt, zone
 from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
 from config.says import BUILT_IN, Says
@@ -39,8 +41,12 @@ LIMITS = (
     *WHOLE,
 )
 
-_TEXTS = ("title", "description", "model", "greeting", "timezone", "engine", "reasoning", "hold_sound")
-_TOP = (*_TEXTS, "speculation", "tools", "relay", "languages", "keys", "limits", "says")
+_TEXTS = (
+    *("title", "description", "model", "greeting", "timezone", "engine", "reasoning", "hold_sound"),
+    *("closed_greeting", "voicemail"),
+)
+_FLAGS = ("record", "follow_language")
+_TOP = (*_TEXTS, *_FLAGS, "hours", "speculation", "tools", "relay", "languages", "keys", "limits", "says")
 _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
@@ -154,6 +160,11 @@ class _AgentFile:
             limits=self._limits(),
             says=self._says(language),
             rehearsal=rehearsal,
+            hours=self._hours(),
+            closed_greeting=texts["closed_greeting"].strip(),
+            voicemail=texts["voicemail"].strip(),
+            record=self._flag("record"),
+            follow_language=self._flag("follow_language"),
         )
 
     def _tools(self) -> tuple[str, ...]:
@@ -196,6 +207,21 @@ class _AgentFile:
         if value not in ("on", "off"):
             self._wrong('speculation must be "on" or "off".', "speculation")
         return bool(value == "on")
+
+    def _hours(self) -> Hours | None:
+        if "hours" not in self.data:
+            return None
+        try:
+            return parse_hours(self.data["hours"])
+        except ValueError as problem:
+            self._wrong(f"{problem}.", "hours")
+            return None
+
+    def _flag(self, name: str) -> bool:
+        value = self.data.get(name, False)
+        if not isinstance(value, bool):
+            self._wrong(f"{name} must be true or false.", name)
+        return value is True
 
     def _languages(self) -> tuple[dict[str, str], ...]:
         entries = self.data.get("languages", [])

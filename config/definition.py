@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from config.hours import Hours
 from config.says import Says
 
 
@@ -31,6 +32,11 @@ class AgentDefinition:
     ``reasoning``: the effort of a model that thinks before it speaks, "" for the setting's. ``speculation``: None for
     the setting's. ``hold_sound``: the URL of what is played while a long tool runs, "" for nothing. ``second``:
     attributes that take the place of those in ``relay`` where the first provider of speech fails.
+
+    ``hours``: when the business is open, None for always; outside them ``closed_greeting`` takes the greeting's place,
+    and where there is none the call goes to a person. ``voicemail``: what is said to an answering machine on a call we
+    placed, "" to hang up. ``record``: the call is recorded, and the caller told so. ``follow_language``: it answers in
+    the language of what was said last.
     """
 
     name: str
@@ -52,6 +58,11 @@ class AgentDefinition:
     limits: Mapping[str, float] = field(default_factory=dict)
     says: Says = field(default_factory=Says)
     rehearsal: Path | None = None
+    hours: Hours | None = None
+    closed_greeting: str = ""
+    voicemail: str = ""
+    record: bool = False
+    follow_language: bool = False
 
     @property
     def language(self) -> str:

@@ -99,7 +99,39 @@ def _lower(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
+def _smtp_url(value: SecretStr) -> SecretStr:
+    try:
+        parts = urlsplit(value.get_secret_value())
+        fine = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0 and parts.path in ("", "/")
+    except ValueError:
+        fine = False
+    if not fine or parts.query or parts.fragment:
+        raise ValueError("must look like smtp://user:password@host:587 or smtps://user:password@host")
+    return value
+
+
+def _report_url(value: str) -> str:
+    """Any http(s) address; a query may be part of it."""
+    try:
+        parts = urlsplit(value)
+        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in parts.netloc
+    except ValueError:
+        fine = False
+    if not fine or parts.fragment or re.search(r"[\s\\]", value):
+        raise ValueError("must look like https://host/path")
+    return value
+
+
+def _countries(value: Any) -> Any:
+    """Comma-separated calling codes as a tuple."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
 PhoneNumber = Annotated[str, _matching(r"\+[1-9]\d{6,14}", "a phone number in E.164 form, such as +15550100200")]
+Destination = Annotated[
+    str, _matching(r"\+[1-9]\d{6,14}|sips?:[^\s@]+@[^\s@]+", "a phone number such as +15550100200, or sip:name@host")
+]
+CallingCode = Annotated[str, _matching(r"\+[1-9]\d{0,6}", "calling codes such as +1,+44")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Folder = Annotated[Path, AfterValidator(_from_checkout)]
@@ -192,10 +224,39 @@ class Settings(BaseSettings):
     twilio_api_base: Annotated[str, AfterValidator(_twilio_url)] | None = Field(
         default=None, description="root before `/2010-04-01`; when set it stands for every Twilio host"
     )
-    transfer_to: PhoneNumber | None = Field(
+    transfer_to: Destination | None = Field(
         default=None,
         repr=False,
-        description="number of a person calls are handed to, E.164; unset: nobody can be reached",
+        description="person calls are handed to: a number in E.164 form, or `sip:name@host`; unset: nobody by this way",
+    )
+    transfer_workflow_sid: Annotated[str, _matching(r"WW[0-9a-fA-F]{32}", "WW and 32 hexadecimal digits")] | None = (
+        Field(default=None, description="TaskRouter workflow calls are queued in instead, with task attributes")
+    )
+    transfer_studio_flow: Annotated[str, _matching(r"FW[0-9a-fA-F]{32}", "FW and 32 hexadecimal digits")] | None = (
+        Field(default=None, description="Studio flow calls are handed to instead")
+    )
+    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = Field(
+        default=None,
+        description="mail server, `smtp://user:pass@host:587` or `smtps://`; unset: no mail is sent",
+    )
+    mail_from: Annotated[str, _matching(r"[^@\n\r]*[^@\s]+@[^@\s]+", "an e-mail address")] | None = Field(
+        default=None, description="sender of mail, `Name <name@host>` or an address"
+    )
+    api_token: SecretStr | None = Field(
+        default=None, description="bearer token of the routes for your own systems; unset: they are closed"
+    )
+    outbound_countries: Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_countries)] = Field(
+        default=(), description="calling codes that may be dialled, such as `+1,+44`; empty: none"
+    )
+    outbound_per_minute: int = Field(default=10, ge=1, description="calls placed in a minute, at most")
+    report_url: Annotated[str, AfterValidator(_report_url)] | None = Field(
+        default=None, description="address each call is reported to when it is over; needs `REPORT_SECRET`"
+    )
+    report_secret: SecretStr | None = Field(
+        default=None, description="key of the reports' `X-Relay-Signature`; unset: no report is sent"
+    )
+    memory: Annotated[Literal["on", "off"], BeforeValidator(_lower)] = Field(
+        default="on", description="`on`: a summary of each call is kept with the person, and the next call knows it"
     )
 
     setup_deadline: Seconds = Field(default=5, description="wait for the first frame of a call")
@@ -301,6 +362,8 @@ def _missing(values: Mapping[str, str]) -> Iterator[str]:
     for one, other in (("twilio_api_key", "twilio_api_secret"), ("twilio_api_secret", "twilio_api_key")):
         if one in values and other not in values:
             yield f"{other.upper()} is missing; {one.upper()} does not work without it."
+    if "smtp_url" in values and "mail_from" not in values:
+        yield "MAIL_FROM is missing; SMTP_URL does not work without it."
     for one in ("openai_fallback_base_url", "openai_fallback_api_key"):
         if one in values and "openai_fallback_model" not in values:
             yield f"OPENAI_FALLBACK_MODEL is missing; {one.upper()} does not work without it."

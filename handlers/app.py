@@ -23,6 +23,7 @@ from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes
 from handlers.signatures import PublicAddress, TwilioSignatures
+from handlers.toolkit import can_transfer, make_tools
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
 from relay.conversations import Conversations
@@ -43,8 +44,6 @@ from relay.store.history import History
 from relay.store.people import People
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
-from tools.call_control import add_call_control
-from tools.profile import add_profile
 from tools.registry import ToolRegistry
 
 FLUSH_DEADLINE = 5.0
@@ -115,7 +114,7 @@ async def build_app(
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
         foreseen=warmth.expect,
-        can_transfer=settings.transfer_to is not None,
+        can_transfer=can_transfer(settings),
     )
     voice = VoiceWebhooks(
         gate,
@@ -210,16 +209,6 @@ def _adapter(settings: Settings, client: ModelClient, model: str) -> ChatModel |
     api = choose_api(settings.openai_api, client.base_url)
     adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
     return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)
-
-
-def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:
-    registry = ToolRegistry(
-        settings.tool_deadline,
-        observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
-    )
-    add_call_control(registry, settings.transfer_to or "")
-    add_profile(registry, people)
-    return registry
 
 
 def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefinition]:

@@ -16,7 +16,7 @@ from channels.twilio.twiml import session_attributes
 from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.relay_socket import AiohttpSocket
-from handlers.voice import PROVIDER, SECOND, other_end
+from handlers.voice import PROVIDER, SECOND, other_end, own_end
 from relay.conversations import Conversations
 from relay.errors import Fenced
 from relay.frames import Setup
@@ -28,7 +28,7 @@ from relay.rules import CallLimits, CallRules
 from relay.session import CallSession, SessionParts
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
-from relay.store.people import People, Person, person_id
+from relay.store.people import People, Person, is_known, person_id
 from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext
 from relay.writer import epoch_ms
@@ -87,7 +87,15 @@ class Calls:
         epoch = epoch_ms()
         second = setup.custom_parameters.get(PROVIDER) == SECOND
         number = other_end(setup.from_, setup.to, setup.direction)
-        context = ToolContext(setup.call_sid, CHANNEL, agent.name, person_id("phone", number, setup.call_sid))
+        person = person_id("phone", number, setup.call_sid)
+        context = ToolContext(
+            setup.call_sid,
+            CHANNEL,
+            agent.name,
+            person,
+            address=number if is_known(person) else "",
+            own_address=own_end(setup.from_, setup.to, setup.direction),
+        )
         session: CallSession | None = None
 
         def fenced() -> None:

@@ -81,7 +81,7 @@ class People(Protocol):
 class VoiceWebhooks:
     """``agents`` by name, ``default_agent`` among them. ``people`` None: nobody is looked up.
 
-    ``ended``: called once for each session's end however often it is delivered, with the outcome.
+    ``ended``: called once for each session's end however often it is delivered, with CallSid and outcome.
     ``draining``: True once no new calls are taken (503); sessions that end are still answered.
     ``now``: epoch seconds.
     """
@@ -97,7 +97,7 @@ class VoiceWebhooks:
         transfer_to: str = "",
         resume_limit: int = 3,
         lookup_deadline: float = LOOKUP_DEADLINE,
-        ended: Callable[[Outcome], None] = lambda outcome: None,
+        ended: Callable[[str, Outcome], None] = lambda call_sid, outcome: None,
         draining: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -139,7 +139,7 @@ class VoiceWebhooks:
             limit = self._resume_limit + second
             outcome = decide(form, attempt, resume_limit=limit, can_transfer=bool(self._transfer_to))
             self._delivered.put(keys, outcome)
-            self._ended(outcome)
+            self._ended(call_sid, outcome)
             log.info("session ended", call_sid=call_sid, attempt=attempt, outcome=outcome, **_reported(form))
         return _xml(self._answer(request, agent, call_sid, attempt, outcome, second=second))
 
@@ -208,6 +208,11 @@ class VoiceWebhooks:
 def other_end(from_: str, to: str, direction: str) -> str:
     """The address of the person on the line: on a call we placed (``outbound-api``) the one that was called."""
     return to if direction.startswith("outbound") else from_
+
+
+def own_end(from_: str, to: str, direction: str) -> str:
+    """The address of ours on the line."""
+    return from_ if direction.startswith("outbound") else to
 
 
 def decide(form: MultiMapping[str], attempt: int, *, resume_limit: int, can_transfer: bool) -> Outcome:

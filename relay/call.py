@@ -25,6 +25,7 @@ from relay.events import (
     End,
     Event,
     LateResult,
+    Noted,
     Prepared,
     Reconnected,
     RoundEnded,
@@ -164,6 +165,9 @@ class Call:
                 self._turns.tool_progress(event)
             case LateResult():
                 self._late(event.item)
+            case Noted():
+                self.record.add(NoteItem(event.text))
+                self._turns.tell_late()
             case Reconnected():
                 self._reconnect(event)
             case Prepared():

@@ -15,7 +15,7 @@ from relay.events import CancelTimer, End, StartTimer
 from relay.listening import EARLY, Listening
 from relay.rules import CallRules
 from relay.speaking import Outbox, Speaking
-from relay.toolbox import Effect, Transfer
+from relay.toolbox import Ends, Transfer
 
 PAUSE = 0.2  # seconds between the last word heard and `end`
 SLACK = 1.5  # seconds added to the estimate of the words' length
@@ -57,7 +57,7 @@ class Ending:
         """Whether the call ends whatever the caller says."""
         return self._farewell is not None and self._farewell.final
 
-    def begin(self, effect: Effect, said: bool) -> None:
+    def begin(self, effect: Ends, said: bool) -> None:
         """A tool asked for the end, or for a person. ``said``: the model has found words for it."""
         if isinstance(effect, Transfer):
             line, end = "bridge", handover(effect.reason, effect.summary)

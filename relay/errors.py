@@ -10,6 +10,9 @@
           ModelQuota          429 with insufficient_quota: this key will not work until somebody pays
       ToolError               a tool could not do it; the message is told to the model
         ToolRetry             other arguments may work
+      ChannelError            a vendor who carries messages or calls did not do it
+        ChannelUnavailable    no answer in time, 429, 5xx; whether it was done may be unknown
+        ChannelRejected       the request itself was refused; trying again does not help
       StoreError              Redis did not answer in time or answered an error
         Fenced                a newer session owns this conversation
 
@@ -83,6 +86,26 @@ class ToolRetry(ToolError):
     """The arguments cannot work; the message says what would."""
 
     code = "tool_retry"
+
+
+class ChannelError(RelayError):
+    """A vendor's side failed. ``status``: of the HTTP or SMTP reply, 0 for none; ``vendor_code``: the vendor's own code
+    for what was wrong, "" for none."""
+
+    code = "channel"
+
+    def __init__(self, message: str, *, status: int = 0, vendor_code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.vendor_code = vendor_code
+
+
+class ChannelUnavailable(ChannelError):
+    code = "channel_unavailable"
+
+
+class ChannelRejected(ChannelError):
+    code = "channel_rejected"
 
 
 class StoreError(RelayError):

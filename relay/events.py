@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from relay.frames import Incoming
 from relay.items import Item, ToolItem, UserItem
 from relay.models.base import FinishReason, ToolCall
-from relay.toolbox import ToolOutcome
+from relay.toolbox import Change, ToolOutcome
 
 # events
 
@@ -85,6 +85,13 @@ class LateResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Noted:
+    """Something the model is to be told, and the caller by it, when the line is free."""
+
+    text: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     name: str
 
@@ -106,6 +113,7 @@ Event = (
     | ToolFinished
     | ToolProgress
     | LateResult
+    | Noted
     | TimerFired
     | SocketClosed
 )
@@ -192,6 +200,13 @@ class CancelTool:
 
 
 @dataclass(frozen=True, slots=True)
+class Carry:
+    """Carry out what a tool has changed for the rest of the call."""
+
+    change: Change
+
+
+@dataclass(frozen=True, slots=True)
 class StartTimer:
     """Report ``TimerFired(name)`` after ``delay``; replaces a running timer of this name."""
 
@@ -237,6 +252,7 @@ Action = (
     | TurnEnded
     | StartTool
     | CancelTool
+    | Carry
     | StartTimer
     | CancelTimer
     | Put

@@ -9,7 +9,7 @@ from typing import Literal
 
 from relay.heard import Utterance
 from relay.keypad import Key
-from relay.toolbox import Effect, ToolPolicy
+from relay.toolbox import Ends, ToolPolicy
 
 
 class Phase(Enum):
@@ -78,5 +78,5 @@ class Turn:
     full: bool = False  # it may say no more
     disturbed: bool = False
     settled: bool = False  # the reader has run since the calls of the round were complete
-    effect: Effect | None = None
+    effect: Ends | None = None
     sounds: list[str] = field(default_factory=list)  # to be played before the next words

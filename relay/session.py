@@ -36,6 +36,7 @@ from relay.events import (
     End,
     Event,
     LateResult,
+    Noted,
     Play,
     Prepared,
     Put,
@@ -421,11 +422,16 @@ class CallSession:
             self._parts.context,
             language=self.call.language,
             report=lambda text: self._receive(ToolProgress(key, text)),
+            note=self._told,
         )
         if action.owned:
             self._parts.effects.start(action.call, key, context, lambda outcome: self._tool_done(key, outcome))
         elif self._group is not None:
             self._tools[key] = self._spawn(self._run_tool(action, context), "tool")
+
+    def _told(self, text: str) -> None:
+        if self._group is not None:
+            self._receive(Noted(text))
 
     async def _run_tool(self, action: StartTool, context: ToolContext) -> None:
         call = action.call

@@ -6,10 +6,11 @@ the conversation by effects, which the conversation carries out when and if it s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from relay.keypad import Key
 from relay.models.base import ToolSpec
 
 
@@ -45,7 +46,64 @@ class Transfer:
     summary: str = field(repr=False)
 
 
-Effect = EndCall | Transfer
+@dataclass(frozen=True, slots=True)
+class SwitchAgent:
+    """From now on another agent talks: prompt, tools, keys, fixed lines and language are its own."""
+
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchLanguage:
+    """The caller's language from now on, as a tag such as ``es-US``: what is spoken, what is understood, what lines
+    are said in."""
+
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendDigits:
+    """Tones for the other end of the line: ``0-9 * # w`` (half a second's pause)."""
+
+    digits: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeTools:
+    """The model has these tools besides, or not any more, for the rest of the call."""
+
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeKeys:
+    """Keys that do something else from now on (``relay.keypad.Key``), or nothing of their own any more."""
+
+    add: Mapping[str, Key] = field(default_factory=dict)
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PersonChanged:
+    """More is known of the person: the instructions of the running call are made anew."""
+
+
+Ends = EndCall | Transfer
+Change = SwitchAgent | SwitchLanguage | SendDigits | ChangeTools | ChangeKeys | PersonChanged
+"""What changes the call that goes on: carried out as soon as the tool is over."""
+
+Effect = Ends | Change
+
+
+@dataclass(frozen=True, slots=True)
+class DigitsWanted:
+    """What a tool waits for: so many keys, or fewer and then the terminator ("" for none), within ``timeout`` seconds
+    of quiet after the agent's words."""
+
+    count: int
+    terminator: str = "#"
+    timeout: float = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,17 +126,28 @@ def _to_nobody(text: str) -> None:
     pass
 
 
+async def _no_keypad(wanted: DigitsWanted) -> str:
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolContext:
     """Whom and what a call of a tool is about. ``person`` is a key of the people store, "" for nobody. ``language``:
-    tag of the language the person speaks, as far as it is known. ``report``: takes what ``progress`` is given."""
+    tag of the language the person speaks, as far as it is known. ``address``: where the person is reached on this
+    channel (a telephone number; "" where it is withheld), ``own_address``: ours, at which they reach us.
+
+    ``report``, ``note``, ``keypad``: what carries ``progress``, ``tell`` and ``collect`` out."""
 
     conversation: str
     channel: str
     agent: str
     person: str = field(default="", repr=False)
     language: str = ""
+    address: str = field(default="", repr=False)
+    own_address: str = field(default="", repr=False)
     report: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
+    note: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
+    keypad: Callable[[DigitsWanted], Awaitable[str]] = field(default=_no_keypad, repr=False, compare=False)
 
     def progress(self, text: str) -> None:
         """Tells the caller how far the tool is: a short sentence in ``language``.
@@ -87,6 +156,16 @@ class ToolContext:
         tool ends or the caller goes on before. The model does not learn of it. Never waits; only from the tool's task.
         """
         self.report(text)
+
+    def tell(self, text: str) -> None:
+        """Tells the model something in a turn of its own, as soon as the line is free: what became known when the tool
+        was over already. Nothing happens once the conversation has ended. Never waits."""
+        self.note(text)
+
+    async def collect(self, wanted: DigitsWanted) -> str:
+        """The keys the caller presses, without the terminator; fewer than wanted, or "", when the time was up. "" too
+        where there is no keypad."""
+        return await self.keypad(wanted)
 
 
 class ToolBox(Protocol):

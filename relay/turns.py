@@ -16,6 +16,7 @@ from relay.events import (
     CancelTimer,
     CancelTool,
     CancelTurn,
+    Carry,
     Delta,
     End,
     RoundEnded,
@@ -35,6 +36,7 @@ from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
 from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
+from relay.toolbox import EndCall, Transfer
 
 MOST_FAILURES = 3  # turns that fail in a row; then the call is handed over, or ends
 LEAST_TIME = 2.0  # seconds that a turn has in any case, however long the caller has been left without words before it
@@ -415,11 +417,15 @@ class Turns:
         if work.outcome is None:
             return
         turn = self.current
-        if turn is None or work.turn != turn.number:
+        own = turn is not None and work.turn == turn.number
+        for effect in work.outcome.effects:
+            if not isinstance(effect, EndCall | Transfer):
+                self._out.add(Carry(effect))
+            elif turn is not None and own:
+                turn.effect = effect
+        if turn is None or not own:
             self._untold = True
             return
-        if work.outcome.effects:
-            turn.effect = work.outcome.effects[-1]
         if work.outcome.play and work.outcome.play not in turn.sounds:
             turn.sounds.append(work.outcome.play)
 

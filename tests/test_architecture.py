@@ -32,6 +32,7 @@ LIBRARIES = {
     "aiohttp": ("handlers/", "commands/", "phone/", "channels/"),
     "twilio": ("handlers/signatures.py", "channels/twilio/"),
     "websockets": ("phone/", "relay/models/"),
+    "aiosmtplib": ("channels/mail/",),
     "click": ("commands/",),
     "uvloop": ("commands/", "phone/"),
     "prometheus_client": ("relay/telemetry.py", "handlers/health.py"),

@@ -10,8 +10,8 @@ MAX_SUMMARY = 1000
 """Characters. Both travel through Twilio to whoever takes the call."""
 
 
-def call_control(transfer_to: str) -> tuple[ToolFunction, ToolFunction]:
-    """``end_call`` and ``transfer_to_human``. ``transfer_to`` "" means that nobody can be reached."""
+def call_control(can_transfer: bool) -> tuple[ToolFunction, ToolFunction]:
+    """``end_call`` and ``transfer_to_human``. ``can_transfer`` False: nobody can be reached."""
 
     async def end_call(context: ToolContext) -> ToolResult:
         """End the phone call. Say goodbye in the same answer, before you use this. Use it only when the caller has said
@@ -26,7 +26,7 @@ def call_control(transfer_to: str) -> tuple[ToolFunction, ToolFunction]:
             reason: Why, in a word or two: user-requested, legal, liability, financial, other.
             summary: What the person should know before they take the call, in one or two sentences.
         """
-        if not transfer_to:
+        if not can_transfer:
             return ToolResult(
                 {
                     "transferred": False,
@@ -40,8 +40,8 @@ def call_control(transfer_to: str) -> tuple[ToolFunction, ToolFunction]:
     return end_call, transfer_to_human
 
 
-def add_call_control(registry: ToolRegistry, transfer_to: str) -> None:
-    for function in call_control(transfer_to):
+def add_call_control(registry: ToolRegistry, *, can_transfer: bool) -> None:
+    for function in call_control(can_transfer):
         registry.add(function, terminal=True)
 
 

@@ -52,6 +52,11 @@ def person_id(channel: str, address: str, conversation: str) -> str:
     return f"{channel}:{address}" if known else _ANONYMOUS + conversation
 
 
+def is_known(person: str) -> bool:
+    """Whether the person has an address, and is more than a conversation's nobody."""
+    return not person.startswith(_ANONYMOUS)
+
+
 def person_key(person: str) -> str:
     return f"person:{{{person}}}"
 
@@ -103,4 +108,4 @@ class People:
         return text(refused)
 
 
-__all__ = ["LIMITS", "People", "Person", "person_id", "person_key"]
+__all__ = ["LIMITS", "People", "Person", "is_known", "person_id", "person_key"]

@@ -45,6 +45,16 @@ DEFAULTS: dict[str, Any] = {
     "TWILIO_PHONE_NUMBER": None,
     "TWILIO_API_BASE": None,
     "TRANSFER_TO": None,
+    "TRANSFER_WORKFLOW_SID": None,
+    "TRANSFER_STUDIO_FLOW": None,
+    "SMTP_URL": None,
+    "MAIL_FROM": None,
+    "API_TOKEN": None,
+    "OUTBOUND_COUNTRIES": (),
+    "OUTBOUND_PER_MINUTE": 10,
+    "REPORT_URL": None,
+    "REPORT_SECRET": None,
+    "MEMORY": "on",
     "SETUP_DEADLINE": 5,
     "TICKET_SECONDS": 120,
     "SIDE_EFFECT_WAIT": 0.4,
@@ -74,6 +84,9 @@ SECRETS = {
     "TWILIO_AUTH_TOKEN": "sesame, sesame2",
     "TWILIO_API_KEY": "sesame",
     "TWILIO_API_SECRET": "sesame",
+    "SMTP_URL": "smtp://user:sesame@localhost",
+    "API_TOKEN": "sesame",
+    "REPORT_SECRET": "sesame",
     "METRICS_TOKEN": "sesame",
 }
 
@@ -122,7 +135,16 @@ def test_every_name_is_read() -> None:
         "TWILIO_API_SECRET": "s",
         "TWILIO_PHONE_NUMBER": "+15550100200",
         "TWILIO_API_BASE": "http://127.0.0.1:9000",
-        "TRANSFER_TO": "+15550100201",
+        "TRANSFER_TO": "sip:desk@example.com",
+        "TRANSFER_WORKFLOW_SID": "WW" + "0" * 32,
+        "TRANSFER_STUDIO_FLOW": "FW" + "0" * 32,
+        "SMTP_URL": "smtps://user:pass@mail.example.com",
+        "MAIL_FROM": "Relay <relay@example.com>",
+        "API_TOKEN": "a",
+        "OUTBOUND_COUNTRIES": "+1, +44",
+        "REPORT_URL": "https://crm.example.com/calls?from=relay",
+        "REPORT_SECRET": "r",
+        "MEMORY": "OFF",
         "METRICS_TOKEN": "m",
         **{name: "7" for name, default in DEFAULTS.items() if isinstance(default, int | float) and name != "PORT"},
     }
@@ -135,7 +157,7 @@ def test_every_name_is_read() -> None:
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_in_repr(name: str) -> None:
     """A secret is in neither the repr nor the text of the settings."""
-    settings = load(OPENAI_FALLBACK_MODEL="spare", **SECRETS)
+    settings = load(OPENAI_FALLBACK_MODEL="spare", MAIL_FROM="relay@example.com", **SECRETS)
     assert getattr(settings, name.lower())
     assert "sesame" not in f"{settings!r} {settings}"
 

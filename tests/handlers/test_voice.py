@@ -81,7 +81,14 @@ async def phone(
 ) -> AsyncIterator[Phone]:
     outcomes: list[str] = []
     voice = VoiceWebhooks(
-        gate, agents, "default", TICKETS, transfer_to=transfer_to, ended=outcomes.append, now=lambda: NOW, **given
+        gate,
+        agents,
+        "default",
+        TICKETS,
+        transfer_to=transfer_to,
+        ended=lambda call_sid, outcome: outcomes.append(outcome),
+        now=lambda: NOW,
+        **given,
     )
     async with serving(web.post(INCOMING, voice.incoming), web.post(ACTION, voice.action)) as client:
         yield Phone(client, outcomes)

@@ -11,7 +11,7 @@ CONTEXT = ToolContext("CA1", "voice", "default")
 
 def registry(transfer_to: str) -> ToolRegistry:
     made = ToolRegistry()
-    add_call_control(made, transfer_to)
+    add_call_control(made, can_transfer=bool(transfer_to))
     return made
 
 

@@ -1,0 +1,25 @@
+"""The tools of this program, a line a family."""
+
+from __future__ import annotations
+
+from config.settings import Settings
+from relay.store.people import People
+from relay.telemetry import Telemetry
+from tools.call_control import add_call_control
+from tools.profile import add_profile
+from tools.registry import ToolRegistry
+
+
+def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:
+    registry = ToolRegistry(
+        settings.tool_deadline,
+        observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
+    )
+    add_call_control(registry, can_transfer=can_transfer(settings))
+    add_profile(registry, people)
+    return registry
+
+
+def can_transfer(settings: Settings) -> bool:
+    """Whether there is any way to hand a call to a person."""
+    return bool(settings.transfer_to or settings.transfer_workflow_sid or settings.transfer_studio_flow)
