@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from aiohttp import ClientError
+from aiohttp import ClientError, ClientSession, encode_basic_auth
 from twilio.base.exceptions import TwilioException, TwilioRestException
-from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.http import AsyncHttpClient
+from twilio.http.response import Response
 from twilio.rest import Client
 
 from relay.errors import ChannelError, ChannelRejected, ChannelUnavailable
@@ -52,9 +53,7 @@ class TwilioRest:
     library's; a cancel leaves what was asked for done or not."""
 
     def __init__(self, account: Account, *, deadline: float = DEADLINE) -> None:
-        quiet = logging.Logger("twilio, unheard")  # the library's own logger is told numbers and words
-        quiet.addHandler(logging.NullHandler())
-        self._http = AsyncTwilioHttpClient(logger=quiet)
+        self._http = _Http()
         self._client = Client(account.user, account.secret, account.sid, http_client=self._http)
         if account.base:
             self._client.api.base_url = account.base
@@ -111,6 +110,43 @@ class TwilioRest:
             raise _translated(error) from None  # its message and its data hold what was asked for
         except (TwilioException, ClientError, OSError) as error:
             raise ChannelUnavailable(f"Twilio was not reached ({type(error).__name__}).") from None
+
+
+class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
+    """The library's requests on a session of ours: its own client logs and keeps what was asked, numbers and words."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.Logger("twilio, unheard"), True)
+        self._session = ClientSession()
+
+    async def request(
+        self,
+        method: str,
+        uri: str,
+        params: Mapping[str, str] | None = None,
+        data: Mapping[str, object] | None = None,
+        headers: Mapping[str, str] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout: float | None = None,
+        allow_redirects: bool = False,
+    ) -> Response:
+        """One request; a redirect is not followed, for it would carry the credentials elsewhere. A list among the data
+        is a field sent several times."""
+        sent = dict(headers or {})
+        if auth is not None:
+            sent["Authorization"] = encode_basic_auth(*auth)
+        fields = [
+            (name, str(value))
+            for name, values in (data or {}).items()
+            for value in (values if isinstance(values, list) else [values])
+        ]
+        async with self._session.request(
+            method.upper(), uri, params=params, data=fields or None, headers=sent, allow_redirects=False
+        ) as answer:
+            return Response(answer.status, await answer.text(), answer.headers)
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 def _translated(error: TwilioRestException) -> ChannelError:

@@ -1,0 +1,100 @@
+"""Twilio's REST API, as far as messages and calls go: a real HTTP server that remembers what was asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+from multidict import MultiDict
+
+ACCOUNT = "AC" + "0" * 32
+KEY, SECRET = "SK" + "1" * 32, "rest-secret"
+
+
+@dataclass
+class Asked:
+    """One request: ``resource`` is the path behind the account, ``Messages`` or ``Calls/CA...``."""
+
+    resource: str
+    form: MultiDict[str]
+
+
+@dataclass
+class TwilioRestServer:
+    """``url`` is the value of TWILIO_API_BASE. ``fail``: the next requests are answered so, (status, Twilio's code),
+    the last one for good if ``for_good``. ``held``: while it is there, requests wait for it to be set."""
+
+    url: str = ""
+    asked: list[Asked] = field(default_factory=list)
+    fail: list[tuple[int, int]] = field(default_factory=list)
+    for_good: bool = False
+    held: asyncio.Event | None = None
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """The settings of a process that uses this server."""
+        return {
+            "TWILIO_ACCOUNT_SID": ACCOUNT,
+            "TWILIO_API_KEY": KEY,
+            "TWILIO_API_SECRET": SECRET,
+            "TWILIO_API_BASE": self.url,
+            "TWILIO_PHONE_NUMBER": "+15550100999",
+        }
+
+    def messages(self) -> list[MultiDict[str]]:
+        return [each.form for each in self.asked if each.resource == "Messages"]
+
+    def calls(self) -> list[MultiDict[str]]:
+        """Calls that were to be placed."""
+        return [each.form for each in self.asked if each.resource == "Calls"]
+
+    async def until(self, true: Callable[[], object], within: float = 5.0) -> None:
+        """Returns once it is true; looks again at each request."""
+        async with asyncio.timeout(within):
+            while not true():
+                self.arrived.clear()
+                await self.arrived.wait()
+
+    async def _handle(self, request: web.Request) -> web.Response:
+        form: MultiDict[str] = MultiDict((name, str(value)) for name, value in (await request.post()).items())
+        resource = request.match_info["resource"].removesuffix(".json")
+        wanted = "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
+        if request.headers.get("Authorization") != wanted or request.match_info["account"] != ACCOUNT:
+            return _error(401, 20003)
+        self.asked.append(Asked(resource, form))
+        self.arrived.set()
+        if self.held is not None:
+            await self.held.wait()
+        if self.fail:
+            status, code = self.fail[0] if self.for_good and len(self.fail) == 1 else self.fail.pop(0)
+            return _error(status, code)
+        number = len(self.asked)
+        prefix = "SM" if resource.startswith("Messages") else "CA"
+        sid = resource.partition("/")[2] or f"{prefix}{number:032x}"
+        body: dict[str, Any] = {"sid": sid, "status": "queued", "to": form.get("To"), "from": form.get("From")}
+        return web.json_response(body, status=201)
+
+
+def _error(status: int, code: int) -> web.Response:
+    return web.json_response({"code": code, "message": f"error {code}", "status": status}, status=status)
+
+
+@asynccontextmanager
+async def twilio_rest() -> AsyncIterator[TwilioRestServer]:
+    server = TwilioRestServer()
+    app = web.Application()
+    app.router.add_post("/2010-04-01/Accounts/{account}/{resource:.+}", server._handle)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield server
+    finally:
+        await runner.cleanup()
