@@ -27,6 +27,7 @@ from aiohttp import web
 
 from phone.endpoint import wire
 from phone.endpoint.checks import Api, Ask, check
+from phone.endpoint.live import LiveRehearsals
 from phone.endpoint.parts import Frames
 from phone.endpoint.player import Player, headers_of_answer
 from phone.endpoint.recorded import Recorded
@@ -378,10 +379,10 @@ def _unknown_url(record: Recorded, status: int) -> Rejected:
 
 
 def rehearsal_server(agents: Path, *, default: str = "default", port: int = 0) -> ModelServer:
-    """The endpoint ``relay serve`` uses when no model is set: every agent's script, nothing remembered. Raises
-    ScriptError (a ValueError) with everything that is wrong in the agents' rehearsal files."""
-    scripts = Rehearsals.load(agents, default=default)
-    return ModelServer(scripts, models=scripts.models, port=port, keep=0)
+    """The endpoint ``relay serve`` uses when no model is set: every agent's script as it is on disk, nothing
+    remembered. Raises ScriptError (a ValueError) with everything that is wrong in the agents' rehearsal files."""
+    scripts = LiveRehearsals(agents, default=default)
+    return ModelServer(scripts, models=scripts, port=port, keep=0)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ OTHERWISE = (
 FIRST_DELAY = 0.25
 PACE = 0.03
 
+_AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
+_RULE = re.compile(r"\s*\[\[\s*rules\s*\]\]")
 _OPENING = 3
 
 
@@ -40,27 +42,42 @@ class Rehearsal:
     @classmethod
     def load(cls, path: Path) -> Rehearsal:
         """Reads a ``rehearsal.toml``. Raises ScriptError with all that is wrong in it."""
+        text = ""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise ScriptError([f"{path}: {error}"]) from error
-        return cls.parse(data, name=str(path))
+            text = path.read_text(encoding="utf-8-sig")
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            found = _AT_LINE.search(str(error))
+            line = int(found[1]) if found else text.count("\n") + 1
+            raise ScriptError([f"{path}:{line}: {_AT_LINE.sub('', str(error))}"]) from error
+        except (OSError, UnicodeDecodeError) as error:
+            raise ScriptError([f"{path} cannot be read: {type(error).__name__}"]) from error
+        return cls.parse(data, name=str(path), text=text)
 
     @classmethod
-    def parse(cls, data: Mapping[str, Any], *, name: str = "rehearsal") -> Rehearsal:
+    def parse(cls, data: Mapping[str, Any], *, name: str = "rehearsal", text: str = "") -> Rehearsal:
+        """From a file's contents; ``text`` is the file, from which the lines of mistakes are told."""
         problems: list[str] = []
+        headers = [number for number, line in enumerate(text.splitlines(), 1) if _RULE.match(line)]
+
+        def at(key: str) -> str:
+            pattern = re.compile(rf"\s*[\"']?{re.escape(key)}[\"']?\s*=")
+            lines = enumerate(text.splitlines(), 1)
+            return next((f"{name}:{number}" for number, line in lines if pattern.match(line)), name)
+
         for key in data.keys() - {"first", "otherwise", "rules"}:
-            problems.append(f"{name}: unknown key {key!r}")
+            problems.append(f"{at(key)}: unknown key {key!r}")
         rules = []
         raw = data.get("rules", [])
         if not isinstance(raw, list):
-            problems.append(f"{name}: rules must be written as [[rules]]")
+            problems.append(f"{at('rules')}: rules must be written as [[rules]]")
             raw = []
         for number, entry in enumerate(raw, start=1):
             try:
                 rules.append(parse_rule(entry))
             except (ValueError, TypeError) as error:
-                problems.append(f"{name}: rule {number}: {error}")
+                where = f"{name}:{headers[number - 1]}" if number <= len(headers) else name
+                problems.append(f"{where}: rule {number}: {error}")
         try:
             first = "".join(strings(data.get("first", FIRST)))
             otherwise = strings(data.get("otherwise", list(OTHERWISE))) or OTHERWISE
@@ -164,6 +181,7 @@ class Rehearsals:
     default agent. An agent without a ``rehearsal.toml`` has a script that only says there is none."""
 
     def __init__(self, scripts: Mapping[str, Rehearsal], *, default: str = "default") -> None:
+        self.scripts = dict(scripts)
         self._scripts = {f"rehearsal:{agent}": script for agent, script in scripts.items()}
         self._scripts["rehearsal"] = scripts.get(default, Rehearsal())
 
