@@ -25,7 +25,7 @@ from typing import Any
 
 from config.definition import AgentDefinition, KeyAction
 from config.hours import Hours, parse_hours
-from config.prompts import render_prompt, zone
+from config.prompts import misspelt_places, render_prompt, zone
 from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
 from config.says import BUILT_IN, Says
 from relay.errors import ConfigError
@@ -63,17 +63,12 @@ def load_agents(folder: Path, check_tool: ToolCheck = lambda tool, arguments: ""
     """
     problems: list[str] = []
     agents: dict[str, AgentDefinition] = {}
-    try:
-        folders = sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._")
-    except OSError:
-        raise ConfigError(
-            [f"{folder} is not a folder that can be read; AGENTS_DIR names the folder of agents."]
-        ) from None
+    folders = agent_folders(folder)
     for each in folders:
-        if not _NAME.fullmatch(each.name):
-            problems.append(f"{each}: an agent's name has only letters, digits, - and _.")
-        elif (agent := _load_agent(each, problems, check_tool)) is not None:
-            agents[each.name] = agent
+        try:
+            agents[each.name] = load_agent(each, check_tool)
+        except ConfigError as error:
+            problems += error.problems
     if not folders:
         problems.append(f"{folder} holds no agent: make a folder in it with agent.toml and prompt.md.")
     if problems:
@@ -81,10 +76,35 @@ def load_agents(folder: Path, check_tool: ToolCheck = lambda tool, arguments: ""
     return agents
 
 
+def agent_folders(folder: Path) -> list[Path]:
+    """Those below the folder that are agents. Raises ConfigError where it cannot be read."""
+    try:
+        return sorted(each for each in folder.iterdir() if each.is_dir() and each.name[0] not in "._")
+    except OSError:
+        raise ConfigError(
+            [f"{folder} is not a folder that can be read; AGENTS_DIR names the folder of agents."]
+        ) from None
+
+
+def load_agent(folder: Path, check_tool: ToolCheck = lambda tool, arguments: "") -> AgentDefinition:
+    """One agent. Raises ConfigError with all that is wrong in it."""
+    problems: list[str] = []
+    agent = None
+    if not _NAME.fullmatch(folder.name):
+        problems.append(f"{folder}: an agent's name has only letters, digits, - and _.")
+    else:
+        agent = _load_agent(folder, problems, check_tool)
+    if agent is None or problems:
+        raise ConfigError(problems)
+    return agent
+
+
 def _load_agent(folder: Path, problems: list[str], check_tool: ToolCheck) -> AgentDefinition | None:
     prompt = _read(folder / "prompt.md", problems)
     if prompt is not None and not prompt.strip():
         problems.append(f"{folder / 'prompt.md'}:1: the prompt is empty.")
+    for line, written, meant in misspelt_places(prompt or ""):
+        problems.append(f"{folder / 'prompt.md'}:{line}: {written} is filled in with nothing; did you mean {meant}?")
     text = _read(folder / "agent.toml", problems)
     if text is None:
         return None
@@ -411,4 +431,4 @@ def _is_json(value: object) -> bool:
     return isinstance(value, str)
 
 
-__all__ = ["AgentDefinition", "KeyAction", "Says", "load_agents", "render_prompt"]
+__all__ = ["AgentDefinition", "KeyAction", "Says", "agent_folders", "load_agent", "load_agents", "render_prompt"]

@@ -6,6 +6,7 @@ what is known of a person is put on one line and cut, so that it cannot pass for
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
@@ -15,7 +16,10 @@ from config.definition import AgentDefinition
 
 MAX_FIELD = 254  # characters; the longest e-mail address
 
-_PLACEHOLDER = re.compile(r"\{(user_context|available_demos|current_date)\}")
+PLACES = ("user_context", "available_demos", "current_date")
+
+_PLACEHOLDER = re.compile(rf"\{{({'|'.join(PLACES)})\}}")
+_PLACE_LIKE = re.compile(r"(?:<<|\{+|\$\{)\s*(\w+)\s*(?:>>|\}+)")
 _NOT_PRINTED = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]+")
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = (
@@ -39,6 +43,17 @@ def render_prompt(
         "current_date": lambda: _date(now.astimezone(zone(agent.timezone)), agent.timezone),
     }
     return _PLACEHOLDER.sub(lambda place: filled[place[1]](), agent.prompt)
+
+
+def misspelt_places(prompt: str) -> list[tuple[int, str, str]]:
+    """(line, as written, what was meant) of what looks like a placeholder and is none."""
+    found = []
+    for number, line in enumerate(prompt.splitlines(), 1):
+        for place in _PLACE_LIKE.finditer(line):
+            meant = difflib.get_close_matches(place[1].casefold(), PLACES, n=1, cutoff=0.8)
+            if meant and place[0] != f"{{{meant[0]}}}":
+                found.append((number, place[0], f"{{{meant[0]}}}"))
+    return found
 
 
 def zone(name: str) -> tzinfo:

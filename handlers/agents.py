@@ -1,0 +1,53 @@
+"""Looks at the agents' folder before a call, in a thread and within a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+
+import structlog
+
+from config.catalogue import Catalogue, Look
+
+LOOK_DEADLINE = 0.3
+
+log = structlog.get_logger(__name__)
+
+
+class AgentWatch:
+    """``deadline``: seconds a call waits for a look; it then goes on with the agents that are known."""
+
+    def __init__(self, catalogue: Catalogue, *, deadline: float = LOOK_DEADLINE) -> None:
+        self._catalogue = catalogue
+        self._deadline = deadline
+        self._looking: asyncio.Task[None] | None = None
+        self._next: asyncio.Task[None] | None = None
+
+    async def fresh(self) -> None:
+        """Returns when a look that began after this call is over; raises nothing but CancelledError, which leaves the
+        look to go on by itself."""
+        if self._next is None or self._next.done():
+            before = self._looking
+            self._next = asyncio.create_task(self._after(before), name="look at agents")
+        await asyncio.wait([self._next], timeout=self._deadline)
+
+    async def close(self) -> None:
+        """Waits for what is under way, no longer than a look may take."""
+        if tasks := [task for task in (self._looking, self._next) if task is not None and not task.done()]:
+            await asyncio.wait(tasks, timeout=self._deadline)
+
+    async def _after(self, before: asyncio.Task[None] | None) -> None:
+        if before is not None and not before.done():
+            await asyncio.wait([before])
+        # From here on whoever comes asks for another look.
+        self._looking, self._next = asyncio.current_task(), None
+        try:
+            _tell(await asyncio.to_thread(self._catalogue.look))
+        except Exception as error:
+            log.error("agents not looked at", error=type(error).__name__, exc_info=error)
+
+
+def _tell(look: Look) -> None:
+    if look.changed or look.gone:
+        log.info("agents changed on disk", changed=list(look.changed), gone=list(look.gone))
+    if look.problems:
+        log.warning("agent refused, the last good one stays", problems=list(look.problems))
