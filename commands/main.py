@@ -11,6 +11,7 @@ import click
 from relay.errors import RelayError
 
 COMMANDS = {
+    "agents": ("commands.agents:agents", "Check the agents' files."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
 }

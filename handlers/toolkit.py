@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from config.agents import ToolCheck
 from config.settings import Settings
+from relay.store.client import connect
 from relay.store.people import People
 from relay.telemetry import Telemetry
 from tools.call_control import add_call_control
@@ -23,3 +25,8 @@ def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> Tool
 def can_transfer(settings: Settings) -> bool:
     """Whether there is any way to hand a call to a person."""
     return bool(settings.transfer_to or settings.transfer_workflow_sid or settings.transfer_studio_flow)
+
+
+def tool_check(settings: Settings) -> ToolCheck:
+    """What checks the tools agents name, without a server: nothing is connected, and no tool is run."""
+    return make_tools(settings, People(connect("redis://127.0.0.1:6379")), Telemetry()).complaint

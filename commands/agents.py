@@ -1,0 +1,80 @@
+"""``relay agents``: looks at the agents' folder without serving it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from config.agents import AgentDefinition, agent_folders, load_agent
+from config.says import BUILT_IN, primary
+from config.settings import load_settings
+from handlers.toolkit import tool_check
+from phone.endpoint.rules import ScriptError
+from phone.endpoint.script import Rehearsal
+from relay.errors import ConfigError
+
+
+@click.group()
+def agents() -> None:
+    """Agents: the folders in config/agents (AGENTS_DIR)."""
+
+
+@agents.command()
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+def check(folder: Path | None) -> None:
+    """Check a folder of agents, or one agent's folder, and name every mistake with file and line.
+
+    FOLDER is AGENTS_DIR if left out. The exit status is 1 when there is a mistake; notes are none.
+    """
+    settings = load_settings()
+    place = folder or settings.agents_dir
+    alone = (place / "agent.toml").is_file() or (place / "prompt.md").is_file()
+    folders = [place] if alone else agent_folders(place)
+    mistakes = 0
+    known = tool_check(settings)
+    for each in folders:
+        problems: list[str] = []
+        agent = None
+        try:
+            agent = load_agent(each, known)
+        except ConfigError as error:
+            problems += error.problems
+        script = each / "rehearsal.toml"
+        if script.is_file():
+            try:
+                Rehearsal.load(script)
+            except ScriptError as error:
+                problems += [f"{problem}." for problem in error.problems]
+        mistakes += len(problems)
+        for problem in problems:
+            click.secho(problem, fg="red")
+        if agent is not None and not problems:
+            click.echo(f"{click.style('good', fg='green')}  {each.name}: {agent.title}")
+            for note in _notes(agent):
+                click.echo(f"      note: {note}")
+    if not folders:
+        mistakes += 1
+        click.secho(f"{place} holds no agent: make a folder in it with agent.toml and prompt.md.", fg="red")
+    if mistakes:
+        click.echo(f"{mistakes} mistake{'s' if mistakes > 1 else ''}.")
+        sys.exit(1)
+
+
+def _notes(agent: AgentDefinition) -> Iterator[str]:
+    """What is no mistake but may surprise."""
+    spoken = {primary(tag) for tag in (agent.language, *(language["code"] for language in agent.languages))} - {"multi"}
+    for language in sorted(spoken):
+        missing = [
+            name
+            for name, texts in BUILT_IN.items()
+            if language not in texts and not any(primary(tag) == language for tag in agent.says.own.get(name, {}))
+        ]
+        if missing:
+            yield f"no text in {language!r} under [says] for {', '.join(missing)}: callers hear another language there."
+    if not agent.greeting:
+        yield "it has no greeting: the caller speaks first."
+    if not agent.tools:
+        yield "it has no tools; with end_call it can hang up by itself."
