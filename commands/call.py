@@ -84,6 +84,8 @@ async def dial(settings: Settings, agent: str, url: str, from_: str, steps: list
         )
         try:
             async with phone:
+                if agent and phone.answering not in ("", agent):
+                    screen.note(f"there is no agent {agent} there: {phone.answering} answers")
                 good = await _conduct(phone, screen, steps, live)
         except (CallRefused, BadTwiml) as error:
             status = error.status if isinstance(error, CallRefused) else 0

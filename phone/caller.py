@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
+from urllib.parse import parse_qs, quote, urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -111,6 +111,12 @@ class Caller:
         if self._session is None:
             raise ConnectionError("the call has no session")
         return self._session
+
+    @property
+    def answering(self) -> str:
+        """The agent that took the call, as far as the relay's action URL tells; "" where it does not."""
+        action = self._session.relay.action if self._session is not None else ""
+        return "".join(parse_qs(urlsplit(action).query).get("agent", [])[:1])
 
     # What a caller does
 

@@ -18,6 +18,7 @@ from phone.caller import FAST, CallRefused
 from phone.script_file import parse_script
 from relay.frames import End, Incoming, Interrupt, Prompt
 from tests.fakes.echo_app import EchoApp, Wire
+from tests.running import running, write_agent
 
 COMMAND = (sys.executable, "-m", "commands.main", "call")
 
@@ -107,6 +108,17 @@ async def test_the_default_address_is_the_port_of_the_settings() -> None:
     async with EchoApp() as app:
         values = settings(PORT=str(app.server.port))
         assert await dial(values, "", "", "+15550123", parse_script("hello\n"), FAST) == 0
+
+
+async def test_another_agent_than_the_one_asked_for_is_told(
+    redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A name nobody bears is answered by the default agent; the caller learns why."""
+    async with running(redis_url, tmp_path / "data", agents=write_agent(tmp_path / "agents")) as relay:
+        assert await dial(settings(), "nobody", relay.url, "+15550123", [], FAST) == 0
+        assert "* there is no agent nobody there: default answers" in capsys.readouterr().out
+        assert await dial(settings(), "default", relay.url, "+15550123", [], FAST) == 0
+        assert "no agent" not in capsys.readouterr().out
 
 
 async def test_refusal_from_a_document() -> None:
