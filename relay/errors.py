@@ -10,6 +10,7 @@
           ModelQuota          429 with insufficient_quota: this key will not work until somebody pays
       ToolError               a tool could not do it; the message is told to the model
         ToolRetry             other arguments may work
+        ToolDoubt             it may have been done all the same
       ChannelError            a vendor who carries messages or calls did not do it
         ChannelUnavailable    no answer in time, 429, 5xx; whether it was done may be unknown
         ChannelRejected       the request itself was refused; trying again does not help
@@ -88,16 +89,23 @@ class ToolRetry(ToolError):
     code = "tool_retry"
 
 
+class ToolDoubt(ToolError):
+    """Nobody knows whether it was done: the same call made again is not carried out before the caller has been told."""
+
+    code = "tool_doubt"
+
+
 class ChannelError(RelayError):
     """A vendor's side failed. ``status``: of the HTTP or SMTP reply, 0 for none; ``vendor_code``: the vendor's own code
-    for what was wrong, "" for none."""
+    for what was wrong, "" for none; ``undone``: what was asked for has surely not been done."""
 
     code = "channel"
 
-    def __init__(self, message: str, *, status: int = 0, vendor_code: str = "") -> None:
+    def __init__(self, message: str, *, status: int = 0, vendor_code: str = "", undone: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.vendor_code = vendor_code
+        self.undone = undone
 
 
 class ChannelUnavailable(ChannelError):
@@ -106,6 +114,9 @@ class ChannelUnavailable(ChannelError):
 
 class ChannelRejected(ChannelError):
     code = "channel_rejected"
+
+    def __init__(self, message: str, *, status: int = 0, vendor_code: str = "") -> None:
+        super().__init__(message, status=status, vendor_code=vendor_code, undone=True)
 
 
 class StoreError(RelayError):

@@ -11,8 +11,9 @@ the docstring are what the model sees:
         \"\"\"
 
 It returns words for the model (a dict; anything else is wrapped in one) or a ``ToolResult`` with effects, or a sound
-for the caller, besides. It raises ``ToolRetry`` when other arguments may work and ``ToolError`` when nothing will. One
-that takes long may tell the caller how far it is: ``context.progress("I have found two hotels so far.")``.
+for the caller, besides. It raises ``ToolRetry`` when other arguments may work, ``ToolDoubt`` when it may have been done
+all the same, and ``ToolError`` when nothing will help. One that takes long may tell the caller how far it is:
+``context.progress("I have found two hotels so far.")``.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 
-from relay.errors import ToolError, ToolRetry
+from relay.errors import ToolDoubt, ToolError, ToolRetry
 from relay.models.base import ToolSpec
 from relay.toolbox import Effect, ToolContext, ToolOutcome, ToolPolicy
 
@@ -203,7 +204,7 @@ class ToolRegistry:
         except ToolRetry as error:
             return _failure("try_again", f"{error} Correct the arguments and call the tool again."), "retry"
         except ToolError as error:
-            return _failure("failed", str(error)), "failed"
+            return _failure("failed", str(error), certain=not isinstance(error, ToolDoubt)), "failed"
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 return _timeout(tool.policy, deadline), "timeout"
