@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from channels.twilio.rest import Account, Dialling, TwilioRest
 from relay.errors import ChannelError, ChannelRejected, ChannelUnavailable
-from tests.fakes.twilio_rest import ACCOUNT, KEY, SECRET, TwilioRestServer, twilio_rest
+from tests.fakes.twilio_rest import ACCOUNT, KEY, SECRET, TOKEN, TwilioRestServer, twilio_rest
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ async def test_errors_are_ours(
     server: TwilioRestServer, rest: TwilioRest, status: int, code: int, kind: type[ChannelError]
 ) -> None:
     """Twilio's code is kept; the number and the words are in no message."""
-    server.fail = [(status, code)]
+    server.fail, server.for_good = [(status, code)], True
     with pytest.raises(kind) as caught:
         await rest.message("+15550100123", "+15550100999", "secret words")
     assert (caught.value.status, caught.value.vendor_code) == (status, str(code) if code else "")
@@ -90,9 +91,82 @@ async def test_silence_is_bounded(server: TwilioRestServer, rest: TwilioRest) ->
     server.held.set()
 
 
+async def test_after_silence_nobody_knows(server: TwilioRestServer, rest: TwilioRest) -> None:
+    """The request may have been carried out, and is not made again."""
+    server.held = asyncio.Event()
+    with pytest.raises(ChannelUnavailable) as caught:
+        await rest.message("+15550100123", "+15550100999", "hello")
+    assert not caught.value.undone
+    server.held.set()
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("answer", ["<html>a proxy</html>", "[]", "{}", "null"])
+async def test_an_answer_that_is_not_twilios(server: TwilioRestServer, rest: TwilioRest, answer: str) -> None:
+    """Success without a sid, or no JSON at all, is an error of ours: nobody knows what was done."""
+    server.odd = answer
+    with pytest.raises(ChannelUnavailable) as caught:
+        await rest.message("+15550100123", "+15550100999", "hello")
+    assert not caught.value.undone
+
+
+@pytest.mark.parametrize("retry_after", ["0", "0.05", ""])
+async def test_a_short_wait_is_waited(server: TwilioRestServer, rest: TwilioRest, retry_after: str) -> None:
+    """429 means that nothing was done: the request is made again, once."""
+    server.fail, server.retry_after = [(429, 20429)], retry_after
+    assert (await rest.message("+15550100123", "+15550100999", "hello")).startswith("SM")
+    assert len(server.messages()) == 2
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "asked"), [("0", 2), ("30", 1), ("Fri, 31 Dec 2027 23:59:59 GMT", 1), ("-1", 1)]
+)
+async def test_a_long_wait_is_not(server: TwilioRestServer, rest: TwilioRest, retry_after: str, asked: int) -> None:
+    """Nor is a second one: a caller waits. Nothing was done."""
+    server.fail, server.for_good, server.retry_after = [(429, 20429)], True, retry_after
+    with pytest.raises(ChannelUnavailable) as caught:
+        await rest.message("+15550100123", "+15550100999", "hello")
+    assert caught.value.undone
+    assert len(server.messages()) == asked
+
+
+@pytest.mark.parametrize("failure", [(500, 20500), (503, 0), (400, 21211)])
+async def test_nothing_else_is_asked_again(
+    server: TwilioRestServer, rest: TwilioRest, failure: tuple[int, int]
+) -> None:
+    """It may have been carried out, or will not be the next time either."""
+    server.fail = [failure]
+    with pytest.raises(ChannelError) as caught:
+        await rest.message("+15550100123", "+15550100999", "hello")
+    assert caught.value.undone == (failure[0] == 400)
+    assert len(server.messages()) == 1
+
+
 async def test_nobody_there() -> None:
-    """A host that refuses is an error of ours too."""
+    """A host that refuses is an error of ours too, and nothing was done."""
     client = TwilioRest(Account(ACCOUNT, KEY, SECRET, "http://127.0.0.1:1"))
-    with pytest.raises(ChannelUnavailable):
+    with pytest.raises(ChannelUnavailable) as caught:
         await client.hang_up("CA1")
+    assert caught.value.undone
+    await client.close()
+
+
+async def test_a_host_that_refuses_once(unused_tcp_port: int) -> None:
+    """Not reached at first, it is asked again after a pause: nothing can have been done."""
+    async with AsyncExitStack() as stack:
+        servers: list[TwilioRestServer] = []
+
+        async def pause(seconds: float) -> None:
+            servers.append(await stack.enter_async_context(twilio_rest(unused_tcp_port)))
+
+        client = TwilioRest(Account(ACCOUNT, KEY, SECRET, f"http://127.0.0.1:{unused_tcp_port}"), sleep=pause)
+        assert (await client.message("+15550100123", "+15550100999", "hello")).startswith("SM")
+        assert [len(server.messages()) for server in servers] == [1]
+        await client.close()
+
+
+async def test_the_accounts_own_token_will_do(server: TwilioRestServer) -> None:
+    """An account without an API key signs in with its sid and its token."""
+    client = TwilioRest(Account(ACCOUNT, ACCOUNT, TOKEN, server.url))
+    assert (await client.message("+15550100123", "+15550100999", "hello")).startswith("SM")
     await client.close()

@@ -14,6 +14,8 @@ from multidict import MultiDict
 
 ACCOUNT = "AC" + "0" * 32
 KEY, SECRET = "SK" + "1" * 32, "rest-secret"
+TOKEN = "rest-token"
+NUMBER = "+15550100999"
 
 
 @dataclass
@@ -27,12 +29,17 @@ class Asked:
 @dataclass
 class TwilioRestServer:
     """``url`` is the value of TWILIO_API_BASE. ``fail``: the next requests are answered so, (status, Twilio's code),
-    the last one for good if ``for_good``. ``held``: while it is there, requests wait for it to be set."""
+    the last one for good if ``for_good``; with this ``retry_after``. ``refuse``: messages from these numbers get 400
+    with this code of Twilio's. ``odd``: a body sent instead of Twilio's. ``held``: while it is there, requests wait for
+    it to be set."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     fail: list[tuple[int, int]] = field(default_factory=list)
     for_good: bool = False
+    retry_after: str = ""
+    refuse: dict[str, int] = field(default_factory=dict)
+    odd: str = ""
     held: asyncio.Event | None = None
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -44,7 +51,7 @@ class TwilioRestServer:
             "TWILIO_API_KEY": KEY,
             "TWILIO_API_SECRET": SECRET,
             "TWILIO_API_BASE": self.url,
-            "TWILIO_PHONE_NUMBER": "+15550100999",
+            "TWILIO_PHONE_NUMBER": NUMBER,
         }
 
     def messages(self) -> list[MultiDict[str]]:
@@ -64,8 +71,10 @@ class TwilioRestServer:
     async def _handle(self, request: web.Request) -> web.Response:
         form: MultiDict[str] = MultiDict((name, str(value)) for name, value in (await request.post()).items())
         resource = request.match_info["resource"].removesuffix(".json")
-        wanted = "Basic " + base64.b64encode(f"{KEY}:{SECRET}".encode()).decode()
-        if request.headers.get("Authorization") != wanted or request.match_info["account"] != ACCOUNT:
+        good = [
+            "Basic " + base64.b64encode(pair.encode()).decode() for pair in (f"{KEY}:{SECRET}", f"{ACCOUNT}:{TOKEN}")
+        ]
+        if request.headers.get("Authorization") not in good or request.match_info["account"] != ACCOUNT:
             return _error(401, 20003)
         self.asked.append(Asked(resource, form))
         self.arrived.set()
@@ -73,7 +82,11 @@ class TwilioRestServer:
             await self.held.wait()
         if self.fail:
             status, code = self.fail[0] if self.for_good and len(self.fail) == 1 else self.fail.pop(0)
-            return _error(status, code)
+            return _error(status, code, self.retry_after)
+        if code := self.refuse.get(form.get("From", ""), 0):
+            return _error(400, code)
+        if self.odd:
+            return web.Response(status=201, text=self.odd, content_type="text/html")
         number = len(self.asked)
         prefix = "SM" if resource.startswith("Messages") else "CA"
         sid = resource.partition("/")[2] or f"{prefix}{number:032x}"
@@ -81,19 +94,20 @@ class TwilioRestServer:
         return web.json_response(body, status=201)
 
 
-def _error(status: int, code: int) -> web.Response:
-    return web.json_response({"code": code, "message": f"error {code}", "status": status}, status=status)
+def _error(status: int, code: int, retry_after: str = "") -> web.Response:
+    body = {"code": code, "message": f"error {code}", "status": status}
+    return web.json_response(body, status=status, headers={"Retry-After": retry_after} if retry_after else {})
 
 
 @asynccontextmanager
-async def twilio_rest() -> AsyncIterator[TwilioRestServer]:
+async def twilio_rest(port: int = 0) -> AsyncIterator[TwilioRestServer]:
     server = TwilioRestServer()
     app = web.Application()
     app.router.add_post("/2010-04-01/Accounts/{account}/{resource:.+}", server._handle)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
         yield server
     finally:
