@@ -210,7 +210,7 @@ def request_parts() -> dict[str, Any]:
         async def update(self, person: str, /, **changes: str) -> None: ...
 
     registry = ToolRegistry()
-    add_call_control(registry, "")
+    add_call_control(registry, can_transfer=False)
     add_profile(registry, _Nobody())
     agent = load_agents(AGENTS)["bench"]
     prompt = render_prompt(agent, person=None, demos=[], now=datetime.now(UTC))
