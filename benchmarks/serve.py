@@ -15,9 +15,6 @@ from typing import Any
 import handlers.app
 from benchmarks.leash import on_a_leash
 from commands.serve import serve
-from config.settings import Settings
-from relay.store.people import People
-from relay.telemetry import Telemetry
 from relay.toolbox import ToolContext
 from tools.registry import ToolRegistry
 
@@ -86,8 +83,8 @@ def add_bench_tools(registry: ToolRegistry) -> ToolRegistry:
 def main() -> None:
     ours = handlers.app.make_tools
 
-    def make_tools(settings: Settings, people: People, telemetry: Telemetry) -> ToolRegistry:
-        return add_bench_tools(ours(settings, people, telemetry))
+    def make_tools(*parts: Any) -> ToolRegistry:
+        return add_bench_tools(ours(*parts))
 
     handlers.app.make_tools = make_tools
     on_a_leash()

@@ -20,10 +20,12 @@ from handlers.calls import Calls
 from handlers.guard import TwilioGate
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
+from handlers.messaging import make_messaging, make_rest
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes
 from handlers.signatures import PublicAddress, TwilioSignatures
 from handlers.toolkit import can_transfer, make_tools
+from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
 from relay.conversations import Conversations
@@ -41,6 +43,7 @@ from relay.rules import CallLimits
 from relay.store.client import connect, translate
 from relay.store.effects import Effects
 from relay.store.history import History
+from relay.store.messages import Messages
 from relay.store.people import People
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
@@ -90,7 +93,9 @@ async def build_app(
     draining = app[DRAINING] = asyncio.Event()
 
     people = People(redis, anonymous_ttl=settings.call_history_hours * 3600)
-    tools = make_tools(settings, people, telemetry)
+    messages, rest = Messages(redis), make_rest(settings)
+    messaging = make_messaging(settings, messages, rest)
+    tools = make_tools(settings, people, messaging.texting, telemetry)
     if extra_tools is not None:
         extra_tools(tools)
     agents = read_agents(settings, tools)
@@ -143,10 +148,11 @@ async def build_app(
         Handlers(
             voice=voice,
             relay=socket,
+            status=TwilioStatus(gate, messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
-        voice_closed=gate.is_closed,
+        twilio_closed=gate.is_closed,
     )
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -155,6 +161,9 @@ async def build_app(
         watch.cancel()
         await asyncio.wait([watch])
         await jobs.drain(settings.tool_deadline)
+        await messaging.close()
+        if rest is not None:
+            await rest.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)
         await warmth.close()

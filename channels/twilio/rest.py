@@ -65,8 +65,8 @@ class Dialling:
 
 
 class TwilioRest:
-    """Made inside a running loop; ``close`` when it is over. Every method raises ChannelError and nothing of the
-    library's; a cancel leaves what was asked for done or not. ``sleep``: waits before a request is made again."""
+    """``close`` it when it is over. Every method raises ChannelError and nothing of the library's; a cancel leaves what
+    was asked for done or not. ``sleep``: waits before a request is made again."""
 
     def __init__(
         self,
@@ -144,11 +144,7 @@ class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
     def __init__(self, sleep: Callable[[float], Awaitable[object]]) -> None:
         super().__init__(logging.Logger("twilio, unheard"), True)
         self._sleep = sleep
-        # A connection of its own for each request: one that is kept may be closed by the other end under a request,
-        # and then nobody knows whether it was carried out.
-        self._session = ClientSession(
-            connector=TCPConnector(force_close=True), timeout=ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE)
-        )
+        self._session: ClientSession | None = None
 
     async def request(
         self,
@@ -171,6 +167,13 @@ class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
             for name, values in (data or {}).items()
             for value in (values if isinstance(values, list) else [values])
         ]
+        if self._session is None:
+            # A connection of its own for each request: one that is kept may be closed by the other end under a request,
+            # and then nobody knows whether it was carried out.
+            self._session = ClientSession(
+                connector=TCPConnector(force_close=True),
+                timeout=ClientTimeout(total=None, sock_connect=CONNECT_DEADLINE),
+            )
         for again in (False, True):
             try:
                 async with self._session.request(
@@ -187,7 +190,8 @@ class _Http(AsyncHttpClient):  # type: ignore[misc]  # the library is not typed
         raise AssertionError  # the second time returns or raises
 
     async def close(self) -> None:
-        await self._session.close()
+        if self._session is not None:
+            await self._session.close()
 
 
 def _sid(made: Any) -> str:
