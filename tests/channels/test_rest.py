@@ -101,6 +101,15 @@ async def test_after_silence_nobody_knows(server: TwilioRestServer, rest: Twilio
     assert len(server.asked) == 1
 
 
+async def test_a_connection_lost_under_a_request(server: TwilioRestServer, rest: TwilioRest) -> None:
+    """The request was read, and may have been carried out: it is not made again."""
+    server.drops = 1
+    with pytest.raises(ChannelUnavailable) as caught:
+        await rest.message("+15550100123", "+15550100999", "hello")
+    assert not caught.value.undone
+    assert len(server.asked) == 1
+
+
 @pytest.mark.parametrize("answer", ["<html>a proxy</html>", "[]", "{}", "null"])
 async def test_an_answer_that_is_not_twilios(server: TwilioRestServer, rest: TwilioRest, answer: str) -> None:
     """Success without a sid, or no JSON at all, is an error of ours: nobody knows what was done."""

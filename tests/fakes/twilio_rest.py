@@ -30,8 +30,8 @@ class Asked:
 class TwilioRestServer:
     """``url`` is the value of TWILIO_API_BASE. ``fail``: the next requests are answered so, (status, Twilio's code),
     the last one for good if ``for_good``; with this ``retry_after``. ``refuse``: messages from these numbers get 400
-    with this code of Twilio's. ``odd``: a body sent instead of Twilio's. ``held``: while it is there, requests wait for
-    it to be set."""
+    with this code of Twilio's. ``odd``: a body sent instead of Twilio's. ``drops``: so many of the next requests are
+    read and then lost with their connection. ``held``: while it is there, requests wait for it to be set."""
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
@@ -40,6 +40,7 @@ class TwilioRestServer:
     retry_after: str = ""
     refuse: dict[str, int] = field(default_factory=dict)
     odd: str = ""
+    drops: int = 0
     held: asyncio.Event | None = None
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -80,6 +81,9 @@ class TwilioRestServer:
         self.arrived.set()
         if self.held is not None:
             await self.held.wait()
+        if self.drops and request.transport is not None:
+            self.drops -= 1
+            request.transport.abort()
         if self.fail:
             status, code = self.fail[0] if self.for_good and len(self.fail) == 1 else self.fail.pop(0)
             return _error(status, code, self.retry_after)
