@@ -77,6 +77,7 @@ class TwilioRest:
     ) -> None:
         self._http = _Http(sleep)
         self._client = Client(account.user, account.secret, account.sid, http_client=self._http)
+        _ = self._client.messages  # the library imports what is asked for first: now, not in the middle of a call
         if account.base:
             self._client.api.base_url = account.base
         self._deadline = deadline

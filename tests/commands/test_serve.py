@@ -319,10 +319,12 @@ async def test_a_closed_route(data_dir: Path, tmp_path: Path) -> None:
     async with serving(data_dir, cwd=tmp_path, PUBLIC_URL=PUBLIC, HOST="127.0.0.1") as server:
         routes = next(record["routes"] for record in server.records if record["event"] == "listening")
         closed = [route for route in routes if route.endswith("closed: TWILIO_AUTH_TOKEN")]
-        assert [route.split()[1] for route in closed] == ["/voice/incoming", "/voice/action", "/voice/relay"]
+        paths = ["/voice/incoming", "/voice/action", "/voice/relay", "/twilio/status"]
+        assert [route.split()[1] for route in closed] == paths
         async with aiohttp.ClientSession() as http:
-            for method, path in (("POST", "incoming"), ("POST", "action"), ("GET", "relay")):
-                async with http.request(method, f"{server.url}/voice/{path}", data=b"CallSid=1") as answer:
+            for path in paths:
+                method = "GET" if path == "/voice/relay" else "POST"
+                async with http.request(method, server.url + path, data=b"CallSid=1") as answer:
                     assert (answer.status, await answer.read()) == (404, b"")
         assert await server.stop() == 0
 
