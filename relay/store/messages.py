@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from relay.messages import LOST, Kind, Status
 from relay.store.client import translate
+from relay.store.people import is_known
 from relay.store.scripts import script, text
 
 if TYPE_CHECKING:
@@ -70,11 +71,11 @@ class Messages:
         self._advance = script(redis, "message_status", fenced=False)
 
     async def sent(self, message: str, /, *, kind: Kind, conversation: str, person: str) -> None:
-        """Remembers a message that the vendor has accepted. Raises StoreError; then, as after a cancel, it is
-        remembered or not. Doing it twice is doing it once."""
+        """Remembers a message that the vendor has accepted; an anonymous caller has no list of theirs. Raises
+        StoreError; then, as after a cancel, it is remembered or not. Doing it twice is doing it once."""
         now = int(self._now() * 1000)
         with translate():
-            if person:
+            if person and is_known(person):
                 # Listed first, so that nothing of a person is kept that ``forget`` does not find.
                 index = messages_key(person)
                 async with self._redis.pipeline(transaction=True) as pipe:

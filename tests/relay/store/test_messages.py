@@ -161,9 +161,10 @@ async def test_what_has_expired_leaves_the_list(messages: Messages, clock: Clock
     assert await messages.of(ANN) == ["SM2"]
 
 
-async def test_a_message_to_nobody_is_in_no_list(messages: Messages, redis: Redis) -> None:
-    """Its status is known all the same."""
-    await sent(messages, "SM1", "")
+@pytest.mark.parametrize("person", ["", "anonymous:CA1"])
+async def test_a_message_to_nobody_is_in_no_list(messages: Messages, redis: Redis, person: str) -> None:
+    """An anonymous caller goes with the call; the message's status is known all the same."""
+    await sent(messages, "SM1", person)
     assert await redis.keys("person:*") == []
     assert await messages.status("SM1") == Status("queued")
 
