@@ -83,8 +83,8 @@ def add_bench_tools(registry: ToolRegistry) -> ToolRegistry:
 def main() -> None:
     ours = handlers.app.make_tools
 
-    def make_tools(*parts: Any) -> ToolRegistry:
-        return add_bench_tools(ours(*parts))
+    def make_tools(*parts: Any, **more: Any) -> ToolRegistry:
+        return add_bench_tools(ours(*parts, **more))
 
     handlers.app.make_tools = make_tools
     on_a_leash()

@@ -5,6 +5,7 @@
                                            [relay.second] [[languages]] [keys."1"] [limits] [says]
     config/agents/<name>/prompt.md         persona, task, rules of the business
     config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
+    config/agents/<name>/menu.toml         what a restaurant sells (optional; config/menu.py)
 
 A line under ``[says]`` is text in the agent's own language, or a table of texts by language: ``apology = {en = "...",
 fr = "..."}``. Beside the lines stand ``fillers``, a list of phrases for the time a tool takes (or a table of lists;
@@ -25,6 +26,8 @@ from typing import Any
 
 from config.definition import AgentDefinition, KeyAction
 from config.hours import Hours, parse_hours
+from config.menu import FILE as MENU
+from config.menu import load_menu
 from config.prompts import misspelt_places, render_prompt, zone
 from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
 from config.says import BUILT_IN, Says
@@ -105,6 +108,11 @@ def _load_agent(folder: Path, problems: list[str], check_tool: ToolCheck) -> Age
         problems.append(f"{folder / 'prompt.md'}:1: the prompt is empty.")
     for line, written, meant in misspelt_places(prompt or ""):
         problems.append(f"{folder / 'prompt.md'}:{line}: {written} is filled in with nothing; did you mean {meant}?")
+    if (folder / MENU).is_file():
+        try:
+            load_menu(folder / MENU)
+        except ConfigError as error:
+            problems += error.problems
     text = _read(folder / "agent.toml", problems)
     if text is None:
         return None

@@ -44,6 +44,7 @@ from relay.store.client import connect, translate
 from relay.store.effects import Effects
 from relay.store.history import History
 from relay.store.messages import Messages
+from relay.store.orders import Orders
 from relay.store.people import People
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
@@ -95,7 +96,8 @@ async def build_app(
     people = People(redis, anonymous_ttl=settings.call_history_hours * 3600)
     messages, rest = Messages(redis), make_rest(settings)
     messaging = make_messaging(settings, messages, rest)
-    tools = make_tools(settings, people, messaging.texting, telemetry)
+    orders = Orders(redis, anonymous_ttl=settings.call_history_hours * 3600)
+    tools = make_tools(settings, people, messaging.texting, telemetry, orders=orders, agents=lambda: agents)
     if extra_tools is not None:
         extra_tools(tools)
     agents = read_agents(settings, tools)

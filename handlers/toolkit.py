@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from config.agents import ToolCheck
+from config.definition import AgentDefinition
+from config.menu import Menus
 from config.settings import Settings
 from relay.jobs import Jobs
 from relay.store.client import connect
+from relay.store.orders import Orders
 from relay.store.people import People
 from relay.telemetry import Telemetry
 from tools.call_control import add_call_control
+from tools.demos import add_demos
 from tools.profile import add_profile
 from tools.registry import ToolRegistry
+from tools.restaurant import add_restaurant
 from tools.texting import Texting, add_texting
 
 
-def make_tools(settings: Settings, people: People, texting: Texting, telemetry: Telemetry) -> ToolRegistry:
+def make_tools(
+    settings: Settings,
+    people: People,
+    texting: Texting,
+    telemetry: Telemetry,
+    *,
+    orders: Orders,
+    agents: Callable[[], Mapping[str, AgentDefinition]],
+) -> ToolRegistry:
+    """``agents``: those that are known when a tool asks; there need be none yet."""
     registry = ToolRegistry(
         settings.tool_deadline,
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
@@ -22,6 +38,8 @@ def make_tools(settings: Settings, people: People, texting: Texting, telemetry: 
     add_call_control(registry, can_transfer=can_transfer(settings))
     add_profile(registry, people)
     add_texting(registry, texting)
+    add_demos(registry, people, agents, settings.default_agent)
+    add_restaurant(registry, Menus(settings.agents_dir), orders, people, texting)
     return registry
 
 
@@ -32,5 +50,6 @@ def can_transfer(settings: Settings) -> bool:
 
 def tool_check(settings: Settings) -> ToolCheck:
     """What checks the tools agents name, without a server: nothing is connected, and no tool is run."""
-    people, texting = People(connect("redis://127.0.0.1:6379")), Texting(None, None, None, Jobs())
-    return make_tools(settings, people, texting, Telemetry()).complaint
+    redis = connect("redis://127.0.0.1:6379")
+    people, texting = People(redis), Texting(None, None, None, Jobs())
+    return make_tools(settings, people, texting, Telemetry(), orders=Orders(redis), agents=dict).complaint

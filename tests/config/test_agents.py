@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.agents import LIMITS, AgentDefinition, KeyAction, Says, load_agents, render_prompt
-from config.says import BUILT_IN, FILLERS
-from config.settings import CHECKOUT, Settings
+from config.agents import LIMITS, AgentDefinition, KeyAction, Says, load_agent, load_agents, render_prompt
+from config.says import BUILT_IN, FILLERS, primary
+from config.settings import CHECKOUT, Settings, load_settings
+from handlers.toolkit import tool_check
 from relay.errors import ConfigError
 from relay.heard import CHARACTERS_PER_SECOND
 
@@ -299,16 +300,52 @@ def test_the_default_agent_greets_and_learns_the_name() -> None:
     agent = load_agents(CHECKOUT / "config" / "agents")["default"]
     assert "thank you for calling" in agent.greeting
     assert "name" in agent.greeting
-    assert set(agent.tools) == {"save_name", "end_call", "transfer_to_human"}
+    assert set(agent.tools) >= {"save_name", "choose_demo", "end_call", "transfer_to_human"}
     assert agent.keys["0"].tool == "transfer_to_human"
     assert set(agent.keys["0"].args) == {"reason", "summary"}
-    assert agent.keys["1"].say
     assert agent.relay["dtmfDetection"] == "true"
     assert agent.relay["interruptible"] == "any"
     assert agent.relay["events"] == "speaker-events tokens-played"
     assert [language["code"] for language in agent.languages] == ["es-US"]
     assert "{user_context}" in agent.prompt
+    assert "{available_demos}" in agent.prompt
     assert "{current_date}" in agent.prompt
+
+
+@pytest.mark.parametrize(
+    "name", sorted(path.parent.name for path in (CHECKOUT / "config" / "agents").glob("*/agent.toml"))
+)
+def test_every_agent_has_the_tools_its_prompt_names(name: str) -> None:
+    """Each agent that comes with the relay is free of mistakes; the exception among tools is the one a prompt may speak
+    of as of something it may have."""
+    agent = load_agent(CHECKOUT / "config" / "agents" / name, tool_check(load_settings(None, {})))
+    named = set(re.findall(r"(?<![{\w])[a-z]+(?:_[a-z]+)+(?![}\w])", agent.prompt))
+    assert named - {"switch_agent"} <= set(agent.tools)
+    assert agent.prompt.count("{user_context}") == agent.prompt.count("{current_date}") == 1
+
+
+@pytest.mark.parametrize("name", ["default", "restaurant"])
+def test_what_these_agents_say_without_a_model_they_say_in_both_languages(name: str) -> None:
+    """Both speak English and Spanish, and no key of theirs says a line: it would have one language only."""
+    agent = load_agents(CHECKOUT / "config" / "agents")[name]
+    assert {primary(language["code"]) for language in agent.languages} | {primary(agent.language)} == {"en", "es"}
+    assert agent.follow_language
+    assert all(not key.say for key in agent.keys.values())
+
+
+@pytest.mark.parametrize("language", ["en", "es"])
+def test_every_fixed_text_is_there_in_this_language(language: str) -> None:
+    """A caller in Spanish never hears an English apology, nor an English filler; texts of the two differ."""
+    for name, texts in BUILT_IN.items():
+        assert texts.get(language, "").strip(), name
+        assert texts["en"] != texts["es"], name
+        assert Says("en-US").line(name, f"{language}-US") == texts[language]
+    assert FILLERS[language] and Says("en-US").fillers(language) == FILLERS[language]
+    for agent in load_agents(CHECKOUT / "config" / "agents").values():
+        for name, own in agent.says.own.items():
+            assert any(primary(tag) == language for tag in own), f"{agent.name}: {name}"
+        for name in BUILT_IN:
+            assert agent.says.line(name, language).strip(), f"{agent.name}: {name}"
 
 
 # -- fixed words
