@@ -130,7 +130,8 @@ def _choice(wanted: str, known: Mapping[str, Demo], default: str, current: str) 
     found = [
         name
         for name, demo in known.items()
-        if {_stem(word) for word in words} & {_stem(word) for word in (*_words(name), *_words(demo.title))} - _AROUND
+        if {_stem(word) for word in words}
+        & {_stem(word) for word in (*_words(name), *_words(demo.title))} - _AROUND - _ORDINALS.keys()
     ]
     return found[0] if len(found) == 1 else None
 
