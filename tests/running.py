@@ -69,9 +69,11 @@ async def running(
     api: str = "chat",
     model: ModelServer | None = None,
     extra_tools: Callable[[ToolRegistry], None] | None = None,
+    rehearsal: bool = False,
 ) -> AsyncIterator[Running]:
     """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names.
-    ``extra_tools``: adds tools of the test's own, which its agents may name."""
+    ``extra_tools``: adds tools of the test's own, which its agents may name. ``rehearsal``: the model plays the agents'
+    scripts, and is asked for them by name."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
@@ -82,7 +84,7 @@ async def running(
     settings = load_settings(None, variables)
     redis = connect(redis_url)
     async with model or ModelServer() as server:
-        endpoint = Endpoint(server.url, "test-key")
+        endpoint = Endpoint(server.url, "test-key", rehearsal=rehearsal)
         app = await build_app(settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools)
         options: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.1, "auto_decompress": False}
         runner = web.AppRunner(app, **options)

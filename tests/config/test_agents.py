@@ -348,6 +348,15 @@ def test_every_fixed_text_is_there_in_this_language(language: str) -> None:
             assert agent.says.line(name, language).strip(), f"{agent.name}: {name}"
 
 
+def test_a_mistake_in_a_menu_is_one_of_the_agent(write: Write) -> None:
+    """It is named with file and line beside those of the agent's other files."""
+    folder = write("tools = 3")
+    (folder / "desk" / "menu.toml").write_text("name = 'x'\n[[items]]\nname = 'soup'\nprice = 1\n")
+    told = mistakes(folder)
+    assert any(each.startswith("desk/menu.toml:2: name is wanted in both languages") for each in told)
+    assert any(each.startswith("desk/agent.toml:1: tools") for each in told)
+
+
 # -- fixed words
 
 

@@ -353,6 +353,24 @@ def test_the_default_agent_makes_small_talk() -> None:
     assert [name for name, _ in talk.called] == ["save_name"]
 
 
+@pytest.mark.parametrize(
+    ("said", "kind", "wanted"),
+    [
+        ("the restaurant, please", "user", "restaurant"),
+        ("I want to see an apartment", "user", "apartment"),
+        ("the second", "user", "second"),
+        ("I want to start over", "user", "default"),
+        ("The caller pressed 2 on the keypad.", "note", "2"),
+    ],
+)
+def test_the_default_agent_offers_the_demonstrations(said: str, kind: str, wanted: str) -> None:
+    """They are named, and a choice is saved however it is made."""
+    talk = Conversation()
+    assert "an apartment search, and a restaurant" in talk.say("What demonstrations are there?")
+    reply = talk.script(ask_of(*talk.said, (kind, said), tools=(*TOOLS, "choose_demo")))
+    assert calls(reply) == [("choose_demo", {"agent": wanted})]
+
+
 def test_the_default_agent_hands_over_and_hangs_up() -> None:
     """Asking for a person calls transfer_to_human with reason and summary; a goodbye is said before end_call."""
     talk = Conversation()

@@ -1,0 +1,127 @@
+"""The written calls in ``examples/``, played on the rehearsal model: no account, real tools, a real store."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from redis.asyncio import Redis
+
+from config.settings import CHECKOUT
+from phone.caller import FAST, Caller
+from phone.model import Ask, ModelServer, Rehearsals, Reply
+from phone.script_file import Press, Speak, parse_script
+from relay.items import Item, ToolItem
+from relay.store.orders import Orders
+from relay.store.people import People
+from tests.calls.checks import heard
+from tests.running import Running, running
+
+ADA = "phone:+15555550100"
+
+RESTAURANT = [
+    "or a medium margherita?",
+    "pickup or delivery?",
+    "twenty dollars. Is that right?",
+    "the confirmation as a text message?",
+    "to the number you are calling from?",
+    "could not be sent as a text message. Anything else?",
+    "to the number you are calling from?",
+    "I will not send it. Anything else?",
+    "Shall I send the e-mail to ada at example dot com?",
+    "could not be sent as an e-mail. Anything else?",
+    "the confirmation as a text message?",
+    "closed on Sunday and Monday.",
+    "the confirmation as a text message?",
+    "Goodbye!",
+]
+"""How the answer to each line of ``restaurant.txt`` ends; the next line is said then."""
+
+DEFAULT = [
+    "first and last name?",
+    "or a joke, or a long story?",
+    "Which one would you like to try?",
+    "Which one would you like?",
+    "Dough Boy Pizza will answer.",
+    "A, D, A, and then L, O, V, E, L, A, C, E.",
+    "Goodbye!",
+]
+
+
+def rehearsal() -> ModelServer:
+    """What the agents' scripts say, as fast as it can be said."""
+    scripts = Rehearsals.load(CHECKOUT / "config" / "agents")
+
+    def play(ask: Ask) -> Reply:
+        return replace(scripts(ask), first=0.0, pace=0.0)
+
+    return ModelServer(play)
+
+
+async def tools_of(line: Running, call: Caller, count: int) -> list[tuple[str, str]]:
+    """Names and statuses of the tools in a call's history."""
+
+    def done(items: list[Item]) -> bool:
+        tools = [item for item in items if isinstance(item, ToolItem)]
+        return len(tools) == count and all(item.status != "running" for item in tools)
+
+    items = await line.history(call.record.call_sid, until=done)
+    return [(item.name, item.status) for item in items if isinstance(item, ToolItem)]
+
+
+async def played(line: Running, call: Caller, example: str, answers: list[str]) -> None:
+    """Every line of the script, and the answer to it heard before the next."""
+    steps = parse_script((CHECKOUT / "examples" / f"{example}.txt").read_text())
+    await call.greeting_played()
+    for step, answer in zip(steps, answers, strict=True):
+        before = len(heard(call))
+        if isinstance(step, Press):
+            await call.press(step.keys)
+        else:
+            assert isinstance(step, Speak)
+            await call.say(step.text)
+        await call.until(lambda before=before, answer=answer: answer in " ".join(heard(call)[before:]))
+    assert (await call.ended()).how == "agent"
+
+
+async def test_the_restaurant(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """A whole order: placed and then its time in one turn; what could not be sent is said; keys; and the order is
+    stored once."""
+    async with (
+        running(redis_url, tmp_path / "data", model=rehearsal(), rehearsal=True) as line,
+        Caller(line.url, agent="restaurant", pace=FAST) as call,
+    ):
+        await played(line, call, "restaurant", RESTAURANT)
+        assert await tools_of(line, call, 10) == [
+            ("place_order", "done"),
+            ("pickup_time", "done"),
+            ("send_order_sms", "failed"),  # it asks first
+            ("send_order_sms", "failed"),  # and there is nobody to send it
+            ("send_order_sms", "failed"),
+            ("send_order_email", "failed"),
+            ("send_order_email", "failed"),
+            ("pickup_time", "done"),
+            ("pickup_time", "done"),
+            ("end_call", "done"),
+        ]
+        (order,) = await Orders(redis).all(ADA)
+        assert (order.kind, order.cents) == ("pickup", 2000)
+        assert [line.text for line in order.lines] == ["large pepperoni pizza with mushrooms"]
+
+
+async def test_the_welcome_desk(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """The name and the choice are stored, and the next call is the restaurant's."""
+    async with running(redis_url, tmp_path / "data", model=rehearsal(), rehearsal=True) as line:
+        async with Caller(line.url, pace=FAST) as call:
+            await played(line, call, "default", DEFAULT)
+            assert await tools_of(line, call, 4) == [
+                ("save_name", "done"),
+                ("choose_demo", "failed"),  # there is no space station
+                ("choose_demo", "done"),
+                ("end_call", "done"),
+            ]
+        person = await People(redis).get(ADA)
+        assert person is not None
+        assert (person.first_name, person.last_name, person.agent) == ("Ada", "Lovelace", "restaurant")
+        async with Caller(line.url, pace=FAST) as call:
+            assert (await call.greeting_played()).startswith("Dough Boy Pizza, hello!")
