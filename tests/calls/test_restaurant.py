@@ -10,23 +10,18 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
-from config.menu import Menus
-from config.settings import CHECKOUT
 from phone.caller import FAST, Caller
 from phone.model import Reply, ToolUse
-from relay.errors import ToolError
 from relay.frames import Prompt
-from relay.messages import Letter
 from relay.store.orders import Order, Orders
 from relay.store.people import People
-from relay.toolbox import ToolContext
 from tests.calls.checks import heard, shown
+from tests.fakes.mail_server import MailServer, mail_server
+from tests.fakes.twilio_rest import TwilioRestServer, twilio_rest
 from tests.relay.store.servers import fragile_redis
-from tests.running import Running, running, write_agent
-from tools.registry import ToolRegistry
-from tools.restaurant import Restaurant
+from tests.running import Running, running
 
-AGENTS = CHECKOUT / "config" / "agents"
+URL, TOKEN = "https://relay.example.com/phone", "call-token"
 NUMBER = "+15555550100"
 ADA = f"phone:{NUMBER}"
 PIZZA = {"name": "large pepperoni pizza", "details": "mushrooms", "quantity": 1, "amount": 20}
@@ -233,48 +228,30 @@ async def test_a_caller_in_spanish(line: Running) -> None:
 # -- messages
 
 
-class Post:
-    """Takes messages in place of a carrier, or refuses them."""
-
-    def __init__(self) -> None:
-        self.texts: list[tuple[str, str]] = []
-        self.letters: list[Letter] = []
-        self.refuses = ""
-
-    async def text(self, context: ToolContext, body: str) -> None:
-        if self.refuses:
-            raise ToolError(self.refuses)
-        self.texts.append((context.address, body))
-
-    async def mail(self, context: ToolContext, letter: Letter) -> None:
-        if self.refuses:
-            raise ToolError(self.refuses)
-        self.letters.append(letter)
+@pytest.fixture
+async def twilio() -> AsyncIterator[TwilioRestServer]:
+    async with twilio_rest() as server:
+        yield server
 
 
 @pytest.fixture
-def post() -> Post:
-    return Post()
+async def post() -> AsyncIterator[MailServer]:
+    async with mail_server() as server:
+        yield server
 
 
 @pytest.fixture
-async def sending(post: Post, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    """The restaurant with somebody to send its messages, by tools named ``post_sms`` and ``post_email``."""
-    agents = tmp_path / "agents"
-    toml = (AGENTS / "restaurant" / "agent.toml").read_text()
-    toml = toml.replace('"send_order_sms"', '"post_sms"').replace('"send_order_email"', '"post_email"')
-    prompt = (AGENTS / "restaurant" / "prompt.md").read_text()
-    for name in ("default", "restaurant"):
-        write_agent(agents, toml, name, prompt)
-        (agents / name / "menu.toml").write_text((AGENTS / "restaurant" / "menu.toml").read_text())
-
-    def add(registry: ToolRegistry) -> None:
-        restaurant = Restaurant(Menus(agents), Orders(redis), People(redis), post)
-        registry.add(restaurant.send_order_sms, name="post_sms", confirm=True)
-        registry.add(restaurant.send_order_email, name="post_email", confirm=True)
-
-    async with running(redis_url, tmp_path / "data", agents=agents, extra_tools=add) as app:
+async def sending(
+    twilio: TwilioRestServer, post: MailServer, redis: Redis, redis_url: str, tmp_path: Path
+) -> AsyncIterator[Running]:
+    """The application with an account that sends texts and a server that takes mail."""
+    environ = {**twilio.environ, **post.environ, "PUBLIC_URL": URL, "TWILIO_AUTH_TOKEN": TOKEN}
+    async with running(redis_url, tmp_path / "data", environ=environ) as app:
         yield app
+
+
+def calling(line: Running) -> Caller:
+    return Caller(line.url, agent="restaurant", pace=FAST, public_url=URL, token=TOKEN)
 
 
 async def agreed(line: Running, call: Caller, wish: ToolUse, number: int = 0) -> dict[str, Any]:
@@ -286,45 +263,55 @@ async def agreed(line: Running, call: Caller, wish: ToolUse, number: int = 0) ->
     return second
 
 
-async def test_a_text_message_is_sent_once_the_caller_agrees(sending: Running, post: Post) -> None:
+async def test_a_text_message_is_sent_once_the_caller_agrees(sending: Running, twilio: TwilioRestServer) -> None:
     """The confirmation of what is stored, and the hours and the place without an order."""
-    async with Caller(sending.url, agent="restaurant", pace=FAST) as call:
-        hours = await agreed(sending, call, use("post_sms", message_type="hours"), 1)
-        place_ = await agreed(sending, call, use("post_sms", message_type="location"), 2)
-        none = await agreed(sending, call, use("post_sms", message_type="order confirmation"), 3)
-        assert (hours["sent"], place_["sent"], none["error"]) == (True, True, "failed")
+    async with calling(sending) as call:
+        hours = await agreed(sending, call, use("send_order_sms", message_type="hours"), 1)
+        location = await agreed(sending, call, use("send_order_sms", message_type="location"), 2)
+        none = await agreed(sending, call, use("send_order_sms", message_type="order confirmation"), 3)
+        assert (hours["sent"], location["sent"], none["error"]) == (True, True, "failed")
         assert "no order to confirm" in none["message"]
         (placed,) = await answered(sending, call, "Order", Reply(tools=[place()]), Reply("Placed."))
-        sent = await agreed(sending, call, use("post_sms", message_type="order confirmation"), 4)
+        assert placed["message"].endswith("Would you like the confirmation as a text message?")
+        sent = await agreed(sending, call, use("send_order_sms", message_type="order confirmation"), 4)
         assert sent["message"] == "The text message is on its way."
-        assert [to for to, _ in post.texts] == [NUMBER] * 3
-        assert f"your order {placed['order_number']}" in post.texts[2][1] and "Total: $20.00" in post.texts[2][1]
+        messages = twilio.messages()
+        assert [form["To"] for form in messages] == [NUMBER] * 3
+        assert "is open: Tuesday" in messages[0]["Body"] and "48 Mill Street" in messages[1]["Body"]
+        assert f"your order {placed['order_number']}" in messages[2]["Body"]
+        assert "Total: $20.00" in messages[2]["Body"]
 
 
-async def test_a_mail_goes_where_the_caller_says(sending: Running, post: Post) -> None:
-    """A spoken address is made one, saved, and in the instructions from then on; the next mail needs none."""
-    async with Caller(sending.url, agent="restaurant", pace=FAST) as call:
+async def test_a_mail_goes_where_the_caller_says(sending: Running, post: MailServer) -> None:
+    """A spoken address is made one and saved; the next mail needs none."""
+    async with calling(sending) as call:
         await answered(sending, call, "Order", Reply(tools=[place()]), Reply("Placed."))
-        missing = await agreed(sending, call, use("post_email"), 1)
+        missing = await agreed(sending, call, use("send_order_email"), 1)
         assert missing["error"] == "try_again" and "which address" in missing["message"]
-        wrong = await agreed(sending, call, use("post_email", to_email="ada at home"), 2)
-        assert wrong["error"] == "try_again" and post.letters == []
-        sent = await agreed(sending, call, use("post_email", to_email="Ada at example dot com"), 3)
+        wrong = await agreed(sending, call, use("send_order_email", to_email="ada at home"), 2)
+        assert wrong["error"] == "try_again" and post.mails == []
+        sent = await agreed(sending, call, use("send_order_email", to_email="Ada at example dot com"), 3)
         assert sent["message"] == "The e-mail is on its way."
-        again = await agreed(sending, call, use("post_email", message_type="hours"), 4)
+        again = await agreed(sending, call, use("send_order_email", message_type="hours"), 4)
         assert again["sent"]
-        assert [letter.to for letter in post.letters] == ["ada@example.com"] * 2
+        assert post.recipients == [["ada@example.com"]] * 2
+        text, html = (post.mails[0].get_body((kind,)) for kind in ("plain", "html"))
+        assert text is not None and "Total: $20.00" in text.get_content()
+        assert html is not None and "<p>Total: $20.00</p>" in html.get_content()
         person = await People(sending.redis).get(ADA)
         assert person is not None and person.email == "ada@example.com"
 
 
-async def test_a_message_that_is_refused(sending: Running, post: Post) -> None:
-    """The model is told what the carrier said, and no address is kept."""
-    post.refuses = "The carrier refused it."
-    async with Caller(sending.url, agent="restaurant", pace=FAST) as call:
-        text = await agreed(sending, call, use("post_sms", message_type="hours"), 1)
-        mail = await agreed(sending, call, use("post_email", to_email="ada@example.com", message_type="hours"), 2)
-        assert text["message"] == mail["message"] == "The carrier refused it."
+async def test_messages_that_are_refused(sending: Running, twilio: TwilioRestServer, post: MailServer) -> None:
+    """The model is told why, and the address of a mail that was refused is not kept."""
+    twilio.fail, twilio.for_good = [(400, 21610)], True
+    post.refuse = ["550 no such user"]
+    async with calling(sending) as call:
+        text = await agreed(sending, call, use("send_order_sms", message_type="hours"), 1)
+        assert text["error"] == "failed" and "opted out" in text["message"]
+        wish = use("send_order_email", to_email="ada@example.com", message_type="hours")
+        mail = await agreed(sending, call, wish, 2)
+        assert "error" in mail and "not sent" in mail["message"] and post.mails == []
         assert await People(sending.redis).get(ADA) is None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from config.menu import Menu, Menus, load_menu
 from config.settings import CHECKOUT
@@ -16,9 +18,12 @@ from tools.words import dollars, dollars_aloud, listed, spaced
 AGENT = CHECKOUT / "config" / "agents" / "restaurant"
 
 
-@pytest.fixture(scope="module")
+MENU = load_menu(AGENT / "menu.toml")
+
+
+@pytest.fixture
 def menu() -> Menu:
-    return load_menu(AGENT / "menu.toml")
+    return MENU
 
 
 @pytest.mark.parametrize(
@@ -118,6 +123,24 @@ def test_the_prompt_tells_the_menu(menu: Menu) -> None:
         assert wish.key in prompt
     for place in menu.location.values():
         assert place in prompt or " ".join(place) in prompt
+
+
+WORDS = st.lists(
+    st.sampled_from(
+        [*(each for item in MENU.items for each in item.spellings), "extra", "no", "with", ",", "olives", "x"]
+    )
+).map(" ".join)
+
+
+@given(st.text(max_size=60) | WORDS, st.text(max_size=60) | WORDS)
+@settings(max_examples=200)
+def test_whatever_is_said_is_on_the_menu_or_asked_about(name: str, details: str) -> None:
+    """No words make it fail otherwise."""
+    try:
+        line = read_line(MENU, f"large {name}", details, 1, "en")
+    except ToolRetry:
+        return
+    assert line.cents > 0
 
 
 # -- the file

@@ -32,7 +32,8 @@ COLA = {"name": "cola", "amount": 2.5}
 class Post:
     """Takes what is sent, or refuses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, able: bool = True) -> None:
+        self.can_text = self.can_mail = able
         self.texts: list[tuple[str, str]] = []
         self.letters: list[Letter] = []
         self.refuses = ""
@@ -52,10 +53,10 @@ class House:
     """A restaurant with everything it needs."""
 
     def __init__(self, redis: Redis, *, messages: bool = True) -> None:
-        self.orders, self.people, self.post = Orders(redis), People(redis), Post()
+        self.orders, self.people, self.post = Orders(redis), People(redis), Post(able=messages)
         self.registry = ToolRegistry()
         menus = Menus(CHECKOUT / "config" / "agents")
-        add_restaurant(self.registry, menus, self.orders, self.people, self.post if messages else None)
+        add_restaurant(self.registry, menus, self.orders, self.people, self.post)
 
     async def run(self, tool: str, context: ToolContext = CALL, **arguments: Any) -> ToolOutcome:
         return await self.registry.run(tool, orjson.dumps(arguments).decode(), context)
@@ -97,6 +98,12 @@ async def test_an_order_is_stored_and_told(house: House) -> None:
     }
     assert (order.kind, order.cents, order.address) == ("pickup", 4250, "")
     assert order.minutes in WAITS["pickup"]
+
+
+async def test_a_text_message_is_offered_only_where_one_can_be_sent(redis: Redis, house: House) -> None:
+    """Not to a caller without a number, and not where there is nobody to send it."""
+    assert "text message" not in (await house.order(STRANGER))["message"]
+    assert "text message" not in (await House(redis, messages=False).order())["message"]
 
 
 async def test_a_delivery_keeps_its_address(house: House) -> None:
@@ -229,7 +236,7 @@ async def test_an_order_of_which_nobody_knows(house: House, redis: Redis) -> Non
             raise StoreError("no answer")
 
     lost = ToolRegistry()
-    add_restaurant(lost, Menus(CHECKOUT / "config" / "agents"), Lost(redis), house.people)
+    add_restaurant(lost, Menus(CHECKOUT / "config" / "agents"), Lost(redis), house.people, house.post)
     arguments = orjson.dumps({"items": [COLA], "order_type": "pickup", "total": 2.5}).decode()
     outcome = await lost.run("place_order", arguments, CALL)
     assert not outcome.ok and outcome.certain and "never stored twice" in outcome.output
