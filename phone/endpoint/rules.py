@@ -14,9 +14,9 @@
     tools = [{name = "", args = {}}] or several at once
     after = "{message} What else?"   words once the results are there; ``message`` is the results' own
 
-Case does not matter. What a rule took from earlier words stays known; a rule that needs a name nobody gave does not
-apply. ``{name:title}`` starts words with a capital, ``{name:spell}`` separates the letters. Nothing is kept between
-requests: everything is read from the conversation in the request.
+Case does not matter. What a rule took from earlier words or results stays known; a rule that needs a name nobody gave
+does not apply. ``{name:title}`` starts words with a capital, ``{name:spell}`` separates the letters. Nothing is kept
+between requests: everything is read from the conversation in the request.
 """
 
 from __future__ import annotations

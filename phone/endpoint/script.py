@@ -162,7 +162,7 @@ class Rehearsal:
     def _known(self, entries: Sequence[Entry]) -> dict[str, str]:
         known: dict[str, str] = {}
         for index, entry in enumerate(entries):
-            if entry.kind == "user" and (found := self._find(entries, index, known)):
+            if entry.kind in ("user", "result") and (found := self._find(entries, index, known)):
                 known |= found[1]
         return known
 

@@ -392,3 +392,25 @@ async def test_the_rehearsal_endpoint_chooses_by_model_name() -> None:
         assert (server.total, len(server.requests)) == (1, 0)
     reply = Rehearsals.load(AGENTS)(ask_of(("user", "Stop")))
     assert (reply.first, reply.pace) == (0.25, 0.03)
+
+
+def test_what_a_rule_took_from_a_result_stays_known() -> None:
+    """A caller may mean what a tool has found, without saying it again."""
+    rehearsal = script(
+        """
+first = ""
+[[rules]]
+result = "look"
+match = '"slot":"(?P<slot>[^"]+)"'
+say = "{message}"
+[[rules]]
+hear = "take it"
+tool = "list"
+args = { slot = "{slot}" }
+"""
+    )
+    found = ("call", "look", {"slot": "ten", "message": "Ten is free."})
+    assert rehearsal(ask_of(("user", "look"), found)).text == "Ten is free."
+    taken = rehearsal(ask_of(("user", "look"), found, ("assistant", "Ten is free."), ("user", "I take it")))
+    assert calls(taken) == [("list", {"slot": "ten"})]
+    assert calls(rehearsal(ask_of(("user", "I take it")))) == []
