@@ -12,6 +12,7 @@ from relay.errors import RelayError
 
 COMMANDS = {
     "agents": ("commands.agents:agents", "Check the agents' files."),
+    "apartments": ("commands.apartments:apartments", "Make the tours of the coming days."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
 }

@@ -24,7 +24,9 @@ from handlers.messaging import make_messaging, make_rest
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes
 from handlers.signatures import PublicAddress, TwilioSignatures
+from handlers.stores import open_stores
 from handlers.toolkit import can_transfer, make_tools
+from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
@@ -41,11 +43,6 @@ from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
 from relay.store.client import connect, translate
-from relay.store.effects import Effects
-from relay.store.history import History
-from relay.store.messages import Messages
-from relay.store.orders import Orders
-from relay.store.people import People
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
@@ -93,11 +90,10 @@ async def build_app(
     app[TELEMETRY] = telemetry
     draining = app[DRAINING] = asyncio.Event()
 
-    people = People(redis, anonymous_ttl=settings.call_history_hours * 3600)
-    messages, rest = Messages(redis), make_rest(settings)
-    messaging = make_messaging(settings, messages, rest)
-    orders = Orders(redis, anonymous_ttl=settings.call_history_hours * 3600)
-    tools = make_tools(settings, people, messaging.texting, telemetry, orders=orders, agents=lambda: agents)
+    stores = open_stores(settings, redis)
+    rest = make_rest(settings)
+    messaging = make_messaging(settings, stores.messages, rest)
+    tools = make_tools(settings, stores, messaging.texting, lambda: agents, telemetry)
     if extra_tools is not None:
         extra_tools(tools)
     agents = read_agents(settings, tools)
@@ -107,7 +103,7 @@ async def build_app(
         TwilioSignatures(tokens) if tokens else None,
     )
     tickets = Tickets(ticket_keys(tokens, settings.data_dir), settings.ticket_seconds, TicketRecord(redis))
-    conversations = Conversations(History(redis, settings.call_history_hours * 3600))
+    conversations = Conversations(stores.history)
     calls = Calls(
         agents,
         settings.default_agent,
@@ -115,8 +111,8 @@ async def build_app(
         lambda agent: f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model,
         tools,
         conversations,
-        Effects(redis, settings.call_history_hours * 3600),
-        people,
+        stores.effects,
+        stores.people,
         jobs,
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
@@ -128,7 +124,7 @@ async def build_app(
         agents,
         settings.default_agent,
         tickets,
-        people=people,
+        people=stores.people,
         transfer_to=settings.transfer_to or "",
         resume_limit=settings.resume_limit,
         draining=draining.is_set,
@@ -150,7 +146,7 @@ async def build_app(
         Handlers(
             voice=voice,
             relay=socket,
-            status=TwilioStatus(gate, messages),
+            status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
@@ -159,7 +155,8 @@ async def build_app(
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
-        yield
+        async with tours_kept(stores.tours, stores.house, agents.values()):
+            yield
         watch.cancel()
         await asyncio.wait([watch])
         await jobs.drain(settings.tool_deadline)

@@ -8,11 +8,11 @@ from config.agents import ToolCheck
 from config.definition import AgentDefinition
 from config.menu import Menus
 from config.settings import Settings
+from handlers.stores import Stores, open_stores
 from relay.jobs import Jobs
 from relay.store.client import connect
-from relay.store.orders import Orders
-from relay.store.people import People
 from relay.telemetry import Telemetry
+from tools.apartments import add_apartments
 from tools.call_control import add_call_control
 from tools.demos import add_demos
 from tools.profile import add_profile
@@ -23,12 +23,10 @@ from tools.texting import Texting, add_texting
 
 def make_tools(
     settings: Settings,
-    people: People,
+    stores: Stores,
     texting: Texting,
-    telemetry: Telemetry,
-    *,
-    orders: Orders,
     agents: Callable[[], Mapping[str, AgentDefinition]],
+    telemetry: Telemetry,
 ) -> ToolRegistry:
     """``agents``: those that are known when a tool asks; there need be none yet."""
     registry = ToolRegistry(
@@ -36,10 +34,11 @@ def make_tools(
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
     )
     add_call_control(registry, can_transfer=can_transfer(settings))
-    add_profile(registry, people)
+    add_profile(registry, stores.people)
     add_texting(registry, texting)
-    add_demos(registry, people, agents, settings.default_agent)
-    add_restaurant(registry, Menus(settings.agents_dir), orders, people, texting)
+    add_demos(registry, stores.people, agents, settings.default_agent)
+    add_apartments(registry, stores.house, stores.tours, stores.people, texting)
+    add_restaurant(registry, Menus(settings.agents_dir), stores.orders, stores.people, texting)
     return registry
 
 
@@ -50,6 +49,5 @@ def can_transfer(settings: Settings) -> bool:
 
 def tool_check(settings: Settings) -> ToolCheck:
     """What checks the tools agents name, without a server: nothing is connected, and no tool is run."""
-    redis = connect("redis://127.0.0.1:6379")
-    people, texting = People(redis), Texting(None, None, None, Jobs())
-    return make_tools(settings, people, texting, Telemetry(), orders=Orders(redis), agents=dict).complaint
+    stores, texting = open_stores(settings, connect("redis://127.0.0.1:6379")), Texting(None, None, None, Jobs())
+    return make_tools(settings, stores, texting, dict, Telemetry()).complaint
