@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, fields, replace
+from hashlib import sha256
 from importlib.metadata import version
 
 import structlog
@@ -43,10 +45,12 @@ from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
 from relay.store.client import connect, translate
+from relay.store.effects import Effects
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
 
+EFFECTS_LABEL = b"relay: effects key 1"
 FLUSH_DEADLINE = 5.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
@@ -102,7 +106,8 @@ async def build_app(
         PublicAddress.parse(settings.public_url) if settings.public_url else None,
         TwilioSignatures(tokens) if tokens else None,
     )
-    tickets = Tickets(ticket_keys(tokens, settings.data_dir), settings.ticket_seconds, TicketRecord(redis))
+    keys = ticket_keys(tokens, settings.data_dir)
+    tickets = Tickets(keys, settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(stores.history)
     calls = Calls(
         agents,
@@ -111,7 +116,7 @@ async def build_app(
         lambda agent: f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model,
         tools,
         conversations,
-        stores.effects,
+        Effects(redis, settings.call_history_hours * 3600, key=hmac.digest(keys[0], EFFECTS_LABEL, sha256)),
         stores.people,
         jobs,
         telemetry,

@@ -23,6 +23,7 @@ from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.keypad import Key
+from relay.masks import Masks
 from relay.models.base import LanguageModel, ModelRequest
 from relay.rules import CallLimits, CallRules
 from relay.session import CallSession, SessionParts
@@ -97,6 +98,7 @@ class Calls:
             own_address=own_end(setup.from_, setup.to, setup.direction),
         )
         session: CallSession | None = None
+        masks = Masks()
 
         def fenced() -> None:
             if session is not None:
@@ -123,11 +125,12 @@ class Calls:
                     request=self._request(agent),
                     tools=self._tools,
                     writer=writer,
-                    effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch),
+                    effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch, masks),
                     telemetry=self._telemetry,
                     instructions=lambda: self._instructions(agent, context.person),
                     admitted=admitted,
                     context=context,
+                    masks=masks,
                     foreseen=self._foreseen,
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                 ),

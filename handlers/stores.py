@@ -8,7 +8,6 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from handlers.tours import read_house
-from relay.store.effects import Effects
 from relay.store.history import History
 from relay.store.messages import Messages
 from relay.store.orders import Orders
@@ -23,7 +22,6 @@ class Stores:
 
     people: People
     history: History
-    effects: Effects
     messages: Messages
     orders: Orders
     tours: Tours
@@ -37,7 +35,6 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
     return Stores(
         people=People(redis, anonymous_ttl=kept),
         history=History(redis, kept),
-        effects=Effects(redis, kept),
         messages=Messages(redis),
         orders=Orders(redis, anonymous_ttl=kept),
         tours=Tours(redis, house.zone),

@@ -15,6 +15,7 @@ from relay.telemetry import Telemetry
 from tools.apartments import add_apartments
 from tools.call_control import add_call_control
 from tools.demos import add_demos
+from tools.keypad import add_keypad
 from tools.profile import add_profile
 from tools.registry import ToolRegistry
 from tools.restaurant import add_restaurant
@@ -34,6 +35,7 @@ def make_tools(
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
     )
     add_call_control(registry, can_transfer=can_transfer(settings))
+    add_keypad(registry)
     add_profile(registry, stores.people)
     add_texting(registry, texting)
     add_demos(registry, stores.people, agents, settings.default_agent)

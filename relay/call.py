@@ -14,14 +14,17 @@ dropped.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import assert_never
+from typing import Literal, assert_never
 
+from relay.collecting import Collecting
 from relay.ending import Ending
 from relay.events import (
     Action,
     CancelTimer,
     CloseSocket,
+    CollectDigits,
     Delta,
+    DigitsCollected,
     End,
     Event,
     LateResult,
@@ -47,18 +50,23 @@ from relay.frames import (
     TokensPlayed,
     Unknown,
 )
-from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.heard import Utterance
+from relay.items import ASIDES, AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
 from relay.models.base import ToolCall
 from relay.quiet import Quiet
 from relay.rules import CallRules, Phase, Turn
-from relay.speaking import Outbox, Record, Speaking
+from relay.speaking import SOUND, Outbox, Record, Speaking
 from relay.speculation import Speculation
+from relay.toolbox import DigitsWanted, Keyed
 from relay.trouble import SPEAKING, ProviderTrouble
 from relay.turns import CUT_NOTE, Turns
 
-KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it
+KEY_ECHO = 0.5  # seconds within which an interrupt is the work of the key reported before it, or after it
+
+Pressed = Literal["input", "collected", "late"]
+"""What a key was: the caller's input, a key that a tool waited for, the end of those that came late."""
 
 
 class Call:
@@ -76,10 +84,14 @@ class Call:
         self._quiet = Quiet(rules, self._out, self.speaking, self._listening, self._turns, self._ending)
         self._provider = ProviderTrouble()
         self._keypad = Keypad()
+        self._collecting = Collecting(self._out, self.speaking, self._listening, self._turns)
         self._before: tuple[Item, ...] = ()
         self._reconnected: Reconnected | None = None
         self._set_up = False
         self._pressed = (-KEY_ECHO, 0)  # the last key: when, and the position that was next
+        self._pressed_as: Pressed = "input"
+        self._cut_at = -KEY_ECHO  # when an interrupt last stopped speech
+        self._cut: list[Utterance] = []  # that speech
 
     # -- what others may ask
 
@@ -111,6 +123,16 @@ class Call:
         """Something that the caller said or pressed is not on record yet."""
         return bool(self._keypad.digits) or self._turns.words_wait
 
+    @property
+    def collecting(self) -> bool:
+        """The next key is one that a tool waits for."""
+        return self._collecting.active
+
+    @property
+    def keys_waiting(self) -> int:
+        """Keys pressed lately that are no input yet; a tool that waits for keys takes them."""
+        return len(self._keypad.digits)
+
     def conversation(self) -> list[Item]:
         """Everything said so far, in order."""
         return [*self._before, *self.record.in_order()]
@@ -129,6 +151,7 @@ class Call:
         elif self._set_up and not self._ending.done:
             self._inside(event)
             self.speaking.tick()
+            self._collecting.watch()
             self._quiet.watch(bool(self._keypad.digits))
         else:
             self._outside(event)
@@ -163,6 +186,9 @@ class Call:
                 self._turns.tool_finished(event)
             case ToolProgress():
                 self._turns.tool_progress(event)
+            case CollectDigits():
+                for digit in self._collecting.asked(event, self._keypad):
+                    self._unwanted(digit)
             case LateResult():
                 self._late(event.item)
             case Noted():
@@ -223,6 +249,8 @@ class Call:
                 self._setup()
             case ToolFinished():
                 self._turns.tool_finished(event)
+            case CollectDigits(wanted=DigitsWanted()):
+                self._out.add(DigitsCollected(event.key, Keyed()))
             case TimerFired(name="close"):
                 self._out.add(CloseSocket())
             case SocketClosed():
@@ -328,6 +356,7 @@ class Call:
             self.speaking.spoken_to()
             self._speculation.final()
             self._turns.prompt(UserItem(text, event.lang))
+            self._collecting.spoken_over()
         else:
             self._speculation.drop()
             self._listened()
@@ -347,12 +376,21 @@ class Call:
         cut = self.speaking.interrupted(event.utterance_until_interrupt, position if by_key else self.record.next)
         if not cut:
             return
+        self._cut_at, self._cut = self._out.now, cut
         if not all(utterance.all_heard for utterance in cut):
             self._speculation.drop()  # the answer would be to words the caller has not heard
         if self._ending.under_way:
             self._ending.interrupted()
             return
-        self._turns.interrupted(cut)
+        if by_key and self._pressed_as == "collected":
+            return  # the tool has the key, and what is said since is not what was stopped
+        if self._collecting.active:
+            self._turns.held = True  # for words; a key lets the turn go on as if nothing had been cut
+        else:
+            self._turns.interrupted(cut)
+        if by_key and self._pressed_as == "late":
+            self._take_up_again()
+            return
         if by_key:
             # The key has been answered, or will be: as if the interrupt had come before it.
             self._take_floor()
@@ -391,16 +429,31 @@ class Call:
     # -- the caller presses keys
 
     def _key(self, digit: str) -> None:
-        if self._ending.final or self._keypad.belongs_to_last(digit, self._out.now):
+        if self._ending.final:
             return
-        self._pressed = self._out.now, self.record.next
+        if not self._keypad.digits and self._collecting.belongs_to_last(digit):
+            self._late_end()
+            return
+        if not self._collecting.keys and self._keypad.belongs_to_last(digit, self._out.now):
+            return
+        self._pressed, self._pressed_as = (self._out.now, self.record.next), "input"
         self._speculation.drop()
         self._listening.key()
         self._take_floor()
+        if self._collecting.active:
+            self._pressed_as = "collected"
+            self._collecting.press(digit)
+            self._listened()
+            return
         key = self.rules.keys.get(digit)
         if key is not None:
             self._mapped(digit, key)
-        elif self._keypad.press(digit):
+        else:
+            self._unwanted(digit)
+
+    def _unwanted(self, digit: str) -> None:
+        """A key without a meaning of its own that nobody waits for."""
+        if self._keypad.press(digit):
             self._take_digits()
         else:
             self._out.add(StartTimer("interdigit", self.rules.interdigit))
@@ -433,3 +486,32 @@ class Call:
 
     def _note_digits(self) -> None:
         self.record.add(NoteItem(f"{PRESSED}{self._keypad.take(self._out.now)} on the keypad."))
+
+    # -- keys that a tool waits for
+
+    def _late_end(self) -> None:
+        """The end of keys that a tool has got already: it is no input, and what it cut was not to be cut."""
+        self._pressed, self._pressed_as = (self._out.now, self.record.next), "late"
+        if self._turns.held and self.phase is Phase.TALKING and self._out.now - self._cut_at < KEY_ECHO:
+            self._listening.key()  # the interrupt was no sign of words
+            self._take_up_again()
+            self._listened()
+
+    def _take_up_again(self) -> None:
+        """The turn, or its reply, that was cut by mistake goes on; where the caller speaks all the same, after that."""
+        if not self._turns.held:
+            return
+        turn = self.turn
+        if turn is not None and turn.part == "tools":
+            for utterance in self._cut:
+                if (
+                    utterance.turn == turn.number
+                    and utterance.origin not in (*ASIDES, SOUND)
+                    and not utterance.all_heard
+                ):
+                    self.speaking.again(utterance)
+        if self._listening.left(self._out.now):
+            self._out.add(StartTimer("after_interrupt", self.rules.after_interrupt))
+        else:
+            self._out.add(CancelTimer("after_interrupt"))
+            self._turns.resume()

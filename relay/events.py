@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from relay.frames import Incoming
 from relay.items import Item, ToolItem, UserItem
 from relay.models.base import FinishReason, ToolCall
-from relay.toolbox import Change, ToolOutcome
+from relay.toolbox import Change, DigitsWanted, Keyed, ToolOutcome
 
 # events
 
@@ -78,6 +78,14 @@ class ToolProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class CollectDigits:
+    """The tool started by ``StartTool`` with this key waits for keys of the caller's; None: not any more."""
+
+    key: int
+    wanted: DigitsWanted | None
+
+
+@dataclass(frozen=True, slots=True)
 class LateResult:
     """A side effect begun by an earlier session of this conversation is over: this is its item now."""
 
@@ -112,6 +120,7 @@ Event = (
     | TurnFailed
     | ToolFinished
     | ToolProgress
+    | CollectDigits
     | LateResult
     | Noted
     | TimerFired
@@ -200,6 +209,14 @@ class CancelTool:
 
 
 @dataclass(frozen=True, slots=True)
+class DigitsCollected:
+    """The answer to ``CollectDigits``; None: another tool waits for keys already."""
+
+    key: int
+    keyed: Keyed | None
+
+
+@dataclass(frozen=True, slots=True)
 class Carry:
     """Carry out what a tool has changed for the rest of the call."""
 
@@ -252,6 +269,7 @@ Action = (
     | TurnEnded
     | StartTool
     | CancelTool
+    | DigitsCollected
     | Carry
     | StartTimer
     | CancelTimer

@@ -31,6 +31,7 @@ _DENSE = (
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003fffd"
 )
 _THAI_MARKS = "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e"
+_SENTENCE = re.compile(r"[.!?…]+[\"'”’)\]]*(?=\s|\Z)|[。！？]")
 _WORD = re.compile(f"[{_DENSE}][{_THAI_MARKS}]*[^\\w\\s]*|[^\\s{_DENSE}]+")
 
 
@@ -45,6 +46,12 @@ def words(text: str) -> Iterator[tuple[str, int]]:
         reduced = reduce(found[0])
         if reduced:
             yield reduced, found.end()
+
+
+def from_the_cut(text: str, heard: str) -> str:
+    """The rest of a text of which this beginning was heard, from the beginning of the sentence that was cut."""
+    start = max((found.end() for found in _SENTENCE.finditer(heard)), default=0)
+    return text[start:].strip()
 
 
 def whole_words(text: str, count: int) -> str:
@@ -125,6 +132,7 @@ class Ledger:
         self.utterances: list[Utterance] = []
         self.preempted: list[Utterance] = []  # cut by our own output; proof of them may still come
         self.proof = False  # tokensPlayed has been seen in this session
+        self.tones: list[tuple[str, Utterance]] = []  # digits sent as tones that were not reported as played yet
         self._cut_until = -inf  # what follows output that was cut by ours is not heard before this
         self._free = -inf  # when what was taken out will have been spoken by the clock: the next begins after it
 
@@ -164,6 +172,8 @@ class Ledger:
     def played(self, text: str) -> bool:
         """``tokensPlayed``: moves the cursor behind the first place, at or after it, where these words stand."""
         self.proof = True
+        if self._tones_played(text.strip()):
+            return False
         query = reduce(text)
         if not query:
             return False
@@ -180,9 +190,19 @@ class Ledger:
                 return True
         return False
 
+    def _tones_played(self, digits: str) -> bool:
+        """Whether this reports digits just sent; they are no words, though the same may stand in some."""
+        for at, (sent, utterance) in enumerate(self.tones):
+            if sent == digits:
+                del self.tones[: at + 1]
+                self.utterances = [u for u in self.utterances if u is not utterance]
+                return True
+        return False
+
     def interrupted(self, text: str, now: float) -> list[Utterance]:
         """``interrupt``: moves the cursor to where speech was stopped, and cuts what is under and behind it. What had
         been heard to its end before is over: taken out and returned."""
+        self.tones.clear()  # of what Twilio has thrown away nothing is reported
         track = _Track(self.utterances)
         cursor = track.cursor
         query = reduce(text)

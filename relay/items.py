@@ -17,7 +17,7 @@ VERSION = 1
 
 AssistantStatus = Literal["open", "done", "interrupted", "superseded"]
 ToolStatus = Literal["running", "done", "failed", "interrupted", "unknown"]
-ASIDES = ("filler", "progress")
+ASIDES = ("filler", "progress", "repeat")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class AssistantItem:
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
-    "greeting", "keypad", "filler", "progress", or the name of the line: "apology", "cut_off" ...
+    "greeting", "keypad", "filler", "progress", "repeat", or the name of the line: "apology", "cut_off" ...
     """
 
     text: str

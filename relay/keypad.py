@@ -39,6 +39,11 @@ class Keypad:
             self.digits += digit
         return self._complete or len(self.digits) >= MOST_DIGITS
 
+    def withdraw(self) -> str:
+        """The keys collected so far, which turn out to be no input."""
+        digits, self.digits = self.digits, ""
+        return digits
+
     def take(self, now: float) -> str:
         """The collected keys, spaced, as the model is told."""
         digits, self.digits = self.digits, ""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import orjson
 
-from relay.frames import End, Play, Text, encode
+from relay.frames import End, Play, SendDigits, Text, encode
 
 WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 
@@ -55,6 +55,10 @@ class Outgoing:
     def sound(self, source: str, *, preemptible: bool, interruptible: bool) -> None:
         self.close_cycle()
         self._write(encode(Play(source, 1, preemptible, interruptible)))
+
+    def tones(self, digits: str) -> None:
+        self.close_cycle()
+        self._write(encode(SendDigits(digits)))
 
     def close_cycle(self) -> None:
         """One closing frame, if a cycle is open."""

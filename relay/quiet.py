@@ -23,6 +23,14 @@ SLOW_SPEECH = 2.0  # while the agent is reported speaking its words may take so 
 SPEECH_SLACK = 10.0  # seconds, and so much longer
 
 
+def spoken_until(speaking: Speaking) -> float:
+    """When the agent will have fallen silent; may be past."""
+    if speaking.silent:
+        return 0.0
+    end, began = speaking.end() or 0.0, speaking.agent_on_at
+    return end if began is None else began + SLOW_SPEECH * max(0.0, end - began) + SPEECH_SLACK
+
+
 class Quiet:
     def __init__(
         self,
@@ -71,20 +79,13 @@ class Quiet:
     def _follow(self) -> None:
         """Keeps track of when silence began, and of noises in it."""
         now, pause = self._outbox.now, self._rules.after_interrupt
-        spoken = self._spoken()
+        spoken = spoken_until(self._speaking)
         if spoken > now:
             self._since = spoken
         elif self._since > now:
             self._since = now
         left = self._listening.left(now)
         self._noise = now + left + pause if left else min(self._noise, now + pause)
-
-    def _spoken(self) -> float:
-        """When the agent will have fallen silent; may be past."""
-        if self._speaking.silent:
-            return 0.0
-        end, began = self._speaking.end() or 0.0, self._speaking.agent_on_at
-        return end if began is None else began + SLOW_SPEECH * max(0.0, end - began) + SPEECH_SLACK
 
     def _next(self) -> float:
         """When something is said if nothing else happens; may be past."""

@@ -4,6 +4,8 @@ They carry no number. So a session keeps digests of the last final prompts, keys
 the next socket of the same session skips the longest run of arrivals that ends that list: its longest suffix that is a
 prefix of what arrives. While that is still open, frames wait, ``WINDOW`` seconds at most: one that ends every such run
 goes on at once, and with it those it had to wait for. Pure.
+
+Of keys that a tool waits for no digests are kept, only that there was one each: a PIN could be read off them.
 """
 
 from __future__ import annotations
@@ -32,6 +34,11 @@ def digest(frame: Incoming) -> str:
     return blake2s(text.encode("utf-8", "surrogatepass"), digest_size=_SIZE).hexdigest()
 
 
+_KEYS = frozenset(digest(Dtmf(key)) for key in "0123456789*#ABCD")
+HIDDEN_KEY = "0" * 2 * _SIZE
+"""Stands for a key that a tool waited for, whichever it was."""
+
+
 class Told:
     """The digests of what was taken in, oldest first, as text for the store: fixed width, so it is cut by length."""
 
@@ -40,6 +47,14 @@ class Told:
 
     def add(self, mark: str) -> None:
         self.text = (self.text + mark)[-MOST * 2 * _SIZE :]
+
+    def hide_keys(self, count: int) -> None:
+        """The last so many keys turn out to be a tool's."""
+        marks = self.marks()
+        keys = [at for at, mark in enumerate(marks) if mark in _KEYS]
+        for at in keys[len(keys) - count :] if count else ():
+            marks[at] = HIDDEN_KEY
+        self.text = "".join(marks)
 
     def marks(self) -> list[str]:
         width = 2 * _SIZE
@@ -73,7 +88,8 @@ class Replay:
         if mark:
             at = sum(1 for _, known in self._held if known)
             told, size = self._told, len(self._told)
-            self._open = [length for length in self._open if told[size - length + at] == mark]
+            same = {mark, HIDDEN_KEY} if isinstance(frame, Dtmf) else {mark}
+            self._open = [length for length in self._open if told[size - length + at] in same]
             if at + 1 in self._open:
                 self._longest = at + 1
                 self._open.remove(at + 1)

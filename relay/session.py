@@ -17,21 +17,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
 from relay.call import Call
-from relay.errors import Fenced, InvalidFrame
+from relay.errors import Fenced, InvalidFrame, ToolError
 from relay.events import (
     Action,
     CancelTimer,
     CancelTool,
     CancelTurn,
+    Carry,
     Close,
     CloseSocket,
+    CollectDigits,
     Delta,
+    DigitsCollected,
     DropSpeculation,
     End,
     Event,
@@ -65,21 +68,23 @@ from relay.frames import (
     parse_incoming,
 )
 from relay.items import AssistantItem, Item, ToolItem
+from relay.masks import Masks
 from relay.models.base import LanguageModel, ModelRequest
 from relay.outgoing import Outgoing, Socket
-from relay.replay import WINDOW, Gate, digest
+from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
 from relay.telemetry import Telemetry
 from relay.timers import Timers
-from relay.toolbox import ToolBox, ToolContext, ToolOutcome
+from relay.toolbox import DigitsWanted, Keyed, SendDigits, ToolBox, ToolContext, ToolOutcome
 from relay.turn import window
 from relay.writer import ConversationWriter
 from relay.writer import Prepared as Before
 
 log = structlog.get_logger()
 
+ALREADY_COLLECTING = "Keys are being collected by another tool already. Call this again when that one has ended."
 LOST = frozenset({"dropped", "error", "slow"})  # ways a socket ends after which another may come for its session
 
 
@@ -90,7 +95,8 @@ class SessionParts:
     a call, in the background, and must end by its own deadline.
     ``foreseen`` is called whenever the caller is heard before a turn of theirs begins; it returns at once.
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
-    may open another for the same session and tell it again what it had told."""
+    may open another for the same session and tell it again what it had told. ``masks``: of what is stored, the same as
+    those of ``effects``."""
 
     model: LanguageModel
     request: ModelRequest
@@ -103,6 +109,7 @@ class SessionParts:
     context: ToolContext
     foreseen: Callable[[], object] = lambda: None
     reconnects: bool = False
+    masks: Masks = field(default_factory=Masks)
 
 
 class CallSession:
@@ -136,6 +143,7 @@ class CallSession:
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._tools: dict[int, asyncio.Task[None]] = {}
+        self._keyed: dict[int, asyncio.Future[Keyed | None]] = {}  # what tools wait for, by their keys
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
@@ -212,7 +220,8 @@ class CallSession:
     def _let_in(self, frames: Sequence[Incoming], gate: Gate) -> None:
         """Acts on what is no replay."""
         for frame in frames:
-            gate.told.add(digest(frame))
+            hidden = isinstance(frame, Dtmf) and self.call.collecting
+            gate.told.add(HIDDEN_KEY if hidden else digest(frame))
             self._frame(frame, self._clock())
 
     def _note(self, gate: Gate) -> None:
@@ -261,6 +270,9 @@ class CallSession:
         for task in self._tasks:
             if task is not self._closing:
                 task.cancel()
+        for waiting in self._keyed.values():
+            if not waiting.done():
+                waiting.set_result(Keyed())
         self._group = None  # what is told from now on, such as that another session has the call, begins nothing
 
     def _close(self, code: int, reason: str) -> None:
@@ -353,7 +365,8 @@ class CallSession:
             case Play():
                 self._out.sound(action.source, preemptible=action.preemptible, interruptible=action.interruptible)
             case Put():
-                self._parts.writer.put(action.position, action.item, urgent=action.urgent)
+                item = self._parts.masks.item(action.position, action.item)
+                self._parts.writer.put(action.position, item, urgent=action.urgent)
             case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
                 pass
             case StartTurn():
@@ -371,6 +384,10 @@ class CallSession:
             case CancelTool():
                 if (task := self._tools.pop(action.key, None)) is not None:
                     task.cancel()
+            case DigitsCollected():
+                self._collected(action)
+            case Carry(change=SendDigits(digits)):
+                self._out.tones(digits)
             case StartTimer(name="reader"):
                 self._timers.start_behind_reader(action.name)
             case StartTimer():
@@ -423,6 +440,7 @@ class CallSession:
             language=self.call.language,
             report=lambda text: self._receive(ToolProgress(key, text)),
             note=self._told,
+            keypad=lambda wanted: self._collect(key, wanted),
         )
         if action.owned:
             self._parts.effects.start(action.call, key, context, lambda outcome: self._tool_done(key, outcome))
@@ -432,6 +450,37 @@ class CallSession:
     def _told(self, text: str) -> None:
         if self._group is not None:
             self._receive(Noted(text))
+
+    async def _collect(self, key: int, wanted: DigitsWanted) -> Keyed:
+        if self._group is None or self._closing is not None:
+            return Keyed()
+        if key in self._keyed:
+            raise ToolError(ALREADY_COLLECTING)
+        answer: asyncio.Future[Keyed | None] = asyncio.get_running_loop().create_future()
+        self._keyed[key] = answer
+        try:
+            if self._gate is not None:
+                self._gate.told.hide_keys(self.call.keys_waiting)
+            self._receive(CollectDigits(key, wanted))
+            keyed = await answer
+        except asyncio.CancelledError:
+            self._receive(CollectDigits(key, None))
+            raise
+        finally:
+            del self._keyed[key]
+        if keyed is None:
+            raise ToolError(ALREADY_COLLECTING)
+        return keyed
+
+    def _collected(self, action: DigitsCollected) -> None:
+        if action.keyed is not None:
+            self._parts.masks.add(action.key, action.keyed.digits)
+            for position, item in self.call.record.items.items():  # what was said of them before
+                if (masked := self._parts.masks.item(position, item)) != item:
+                    self._parts.writer.put(position, masked)
+        answer = self._keyed.get(action.key)
+        if answer is not None and not answer.done():
+            answer.set_result(action.keyed)
 
     async def _run_tool(self, action: StartTool, context: ToolContext) -> None:
         call = action.call

@@ -10,6 +10,7 @@ import structlog
 
 from relay.errors import Fenced, StoreError
 from relay.jobs import Jobs
+from relay.masks import Masks
 from relay.models.base import ToolCall
 from relay.store.effects import Answered, Effects, InDoubt
 from relay.toolbox import ToolBox, ToolContext, ToolOutcome
@@ -28,14 +29,23 @@ TAKEN_OVER = _failure("not_done", "This was not done: the call goes on elsewhere
 
 class SideEffects:
     """The side effects of one session. The record in Redis is for other processes; while it cannot be reached, this
-    process's own knowledge (the call's) decides."""
+    process's own knowledge (the call's) decides. ``masks``: of what callers key in; none reaches the record."""
 
-    def __init__(self, tools: ToolBox, effects: Effects, jobs: Jobs, context: ToolContext, epoch: int) -> None:
+    def __init__(
+        self,
+        tools: ToolBox,
+        effects: Effects,
+        jobs: Jobs,
+        context: ToolContext,
+        epoch: int,
+        masks: Masks | None = None,
+    ) -> None:
         self._tools = tools
         self._effects = effects
         self._jobs = jobs
         self._context = context
         self._epoch = epoch
+        self._masks = masks or Masks()
         self._job = f"effect {context.conversation} "  # names of jobs: this and the owner
         self._dirty = True  # something may be on record that the end of a turn closes, of a session before also
         self._owed = False  # an end of a turn that the record does not know yet
@@ -113,7 +123,8 @@ class SideEffects:
         conversation = self._context.conversation
         try:
             if outcome.ok:
-                await self._effects.finish(conversation, self._epoch, call.name, canonical, owner, outcome.output)
+                output = self._masks.json(outcome.output)
+                await self._effects.finish(conversation, self._epoch, call.name, canonical, owner, output)
             elif outcome.certain:
                 await self._effects.withdraw(conversation, call.name, canonical, owner)
         except StoreError as error:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from relay.events import Action, Close, Play, Put, Say, StartTimer
-from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance
+from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance, from_the_cut
 from relay.items import ASIDES, AssistantItem, AssistantStatus, Item
 from relay.listening import EARLY
 from relay.rules import CallRules
@@ -18,6 +18,9 @@ from relay.rules import CallRules
 SETTLE_GRACE = 2.0  # seconds after its estimated end at which speech counts as over without proof
 SAVE_EVERY = 0.25  # seconds between two saves of a reply in progress
 SOUND = "sound"  # the origin of what has no words
+TONE = 0.2  # seconds of a tone and the silence behind it
+TONE_SECONDS = {"w": 0.5, "W": 1.0}  # of those that are pauses
+MOST_TONES = 8  # sequences of tones whose report is waited for
 SOUND_SECONDS = 5.0  # a sound is taken to be so long
 REMINDERS = frozenset({"still_there", "time_warning"})  # lines that answer nothing: cut, they are not taken up again
 
@@ -118,12 +121,24 @@ class Speaking:
         self._outbox.add(Say(0, text, aside=True))
         self._shut(utterance)
 
+    def again(self, utterance: Utterance) -> None:
+        """What a tool of the turn waits for was cut by mistake: the caller hears the rest of it."""
+        self.aside(utterance.turn, from_the_cut(utterance.text, utterance.heard()), "repeat")
+
     def play(self, turn: int, source: str, *, firm: bool) -> None:
         """A sound, between talk cycles. ``firm``: the reply waits for its end. Nothing tells how long it is or where it
         ends; it leaves no trace in the history."""
         self._close_all()
         utterance = self._open(turn, SOUND, firm=firm, seconds=SOUND_SECONDS)
         self._outbox.add(Play(source, not firm, self._rules.interruptible))
+        self._shut(utterance)
+
+    def tones(self, turn: int, digits: str) -> None:
+        """Tones for the other end of the line, between talk cycles; for the words around them they are a sound."""
+        self._close_all()
+        seconds = sum(TONE_SECONDS.get(digit, TONE) for digit in digits)
+        utterance = self._open(turn, SOUND, firm=self._firm(SOUND), seconds=seconds)
+        self.ledger.tones = [*self.ledger.tones[1 - MOST_TONES :], (digits, utterance)]
         self._shut(utterance)
 
     def greeting(self, text: str) -> None:

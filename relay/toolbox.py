@@ -107,6 +107,15 @@ class DigitsWanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyed:
+    """The keys a tool was given, without the terminator. ``complete``: all that were wanted, or the caller has ended
+    them; otherwise the time was up, or the caller went on, and there may be none."""
+
+    digits: str = field(default="", repr=False)
+    complete: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ToolOutcome:
     """``output``: JSON text for the model. ``ok`` is False when the tool failed, timed out, or was called wrongly.
     ``certain`` is False where nobody knows whether it had its effect before it failed. ``play``: the address of a sound
@@ -126,8 +135,8 @@ def _to_nobody(text: str) -> None:
     pass
 
 
-async def _no_keypad(wanted: DigitsWanted) -> str:
-    return ""
+async def _no_keypad(wanted: DigitsWanted) -> Keyed:
+    return Keyed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +156,7 @@ class ToolContext:
     own_address: str = field(default="", repr=False)
     report: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
     note: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
-    keypad: Callable[[DigitsWanted], Awaitable[str]] = field(default=_no_keypad, repr=False, compare=False)
+    keypad: Callable[[DigitsWanted], Awaitable[Keyed]] = field(default=_no_keypad, repr=False, compare=False)
 
     def progress(self, text: str) -> None:
         """Tells the caller how far the tool is: a short sentence in ``language``.
@@ -162,9 +171,12 @@ class ToolContext:
         was over already. Nothing happens once the conversation has ended. Never waits."""
         self.note(text)
 
-    async def collect(self, wanted: DigitsWanted) -> str:
-        """The keys the caller presses, without the terminator; fewer than wanted, or "", when the time was up. "" too
-        where there is no keypad."""
+    async def collect(self, wanted: DigitsWanted) -> Keyed:
+        """Waits for the keys the caller presses from now on; none where there is no keypad.
+
+        Only from the tool's task. Raises ToolError while another tool waits for keys. A cancel ends the waiting; what
+        was pressed is lost. What is returned is masked in all that is stored and must not be logged.
+        """
         return await self.keypad(wanted)
 
 

@@ -36,7 +36,7 @@ from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
 from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
-from relay.toolbox import EndCall, Transfer
+from relay.toolbox import EndCall, SendDigits, Transfer
 
 MOST_FAILURES = 3  # turns that fail in a row; then the call is handed over, or ends
 LEAST_TIME = 2.0  # seconds that a turn has in any case, however long the caller has been left without words before it
@@ -77,6 +77,7 @@ class Turns:
         self._untold = False  # a result came that no request has carried
         self._words: list[UserItem] = []  # prompts that wait for a turn that may not be interrupted
         self._failures = 0  # turns that failed since one ended well
+        self.collecting = False  # a tool waits for keys: the caller is not to be disturbed
         self._wordless: float | None = None  # since when a caller who says more and more has heard nothing
         self._length = Length(rules.reply_max_chars)
 
@@ -94,6 +95,10 @@ class Turns:
     def words_wait(self) -> bool:
         """Words of the caller's are not on record yet."""
         return bool(self._words)
+
+    def waits_for(self, key: int) -> bool:
+        """Whether the turn in progress waits for this running tool."""
+        return self.current is not None and self.current.number in self._desk.reporting(key)
 
     # -- what begins, holds and ends a turn
 
@@ -331,12 +336,17 @@ class Turns:
         """A running tool tells how far it is."""
         turn = self.current
         if turn is not None and turn.part == "tools" and turn.number in self._desk.reporting(event.key):
-            self._filled(turn, self._fillers.report(event.text, self.held))
+            self._filled(turn, self._fillers.report(event.text, self.held or self.collecting))
 
     def fill(self) -> None:
         """The tools take long enough for the caller to be told, if nobody speaks."""
         if self.current is not None:
-            self._filled(self.current, self._fillers.due(self.held))
+            self._filled(self.current, self._fillers.due(self.held or self.collecting))
+
+    def keys_wanted(self) -> None:
+        """A tool of the turn waits for keys: the caller is busy with them, and needs no words meanwhile."""
+        if self.current is not None:
+            self._filled(self.current, True)
 
     # -- inside
 
@@ -420,6 +430,8 @@ class Turns:
         own = turn is not None and work.turn == turn.number
         for effect in work.outcome.effects:
             if not isinstance(effect, EndCall | Transfer):
+                if isinstance(effect, SendDigits):
+                    self._speaking.tones(work.turn, effect.digits)
                 self._out.add(Carry(effect))
             elif turn is not None and own:
                 turn.effect = effect

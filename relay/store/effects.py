@@ -1,6 +1,7 @@
 """Tools with a side effect, each wish carried out once: ``conversation:{id}:effects``.
 
-A hash: tool and a digest of its canonical arguments -> ``{"owner", "epoch", "status": "running"|"done", "output"}``.
+A hash: tool and a keyed digest of its canonical arguments ->
+``{"owner", "epoch", "status": "running"|"done", "output"}``.
 The owner names one attempt (a tool call's id and its session), so a repeated ``begin`` is answered as the first was.
 
     begin     -> Begun       carry it out, then ``finish``; or ``withdraw`` if it is not carried out after all
@@ -16,6 +17,7 @@ by these alone. An effect begun without the store stays unknown to it: only its 
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -56,21 +58,21 @@ def effects_key(conversation: str) -> str:
     return f"conversation:{{{conversation}}}:effects"
 
 
-def _field(tool: str, canonical: str) -> str:
-    return f"{tool}:{sha256(canonical.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
-
-
 class Effects:
     """The record of side effects; ``ttl`` in seconds counts from the last change, ``deadline`` bounds every access.
+
+    ``key``: the same in all processes and not in Redis; without it arguments with few possible values, such as a PIN,
+    could be found out from their digest.
 
     Every method raises StoreError when Redis did not answer within the deadline; it may then be recorded or not, as
     after a cancel, and asking again with the same owner is right in both cases. ``begin`` and ``settle`` raise Fenced
     for a session that is not the conversation's newest; such a session starts no side effect.
     """
 
-    def __init__(self, redis: Redis, ttl: float, deadline: float = 0.5) -> None:
+    def __init__(self, redis: Redis, ttl: float, deadline: float = 0.5, *, key: bytes = b"") -> None:
         self._ttl_ms = int(ttl * 1000)
         self._deadline = deadline
+        self._key = key
         self._begin = script(redis, "effects_begin")
         self._end = script(redis, "effects_end", fenced=False)
         self._settle = script(redis, "effects_settle")
@@ -82,7 +84,7 @@ class Effects:
             async with asyncio.timeout(self._deadline):
                 found = await self._begin(
                     keys=[effects_key(conversation), state_key(conversation)],
-                    args=[epoch, self._ttl_ms, _field(tool, canonical), wanted],
+                    args=[epoch, self._ttl_ms, self._field(tool, canonical), wanted],
                 )
         if found is None:
             raise Fenced("a newer session owns this conversation")
@@ -110,11 +112,14 @@ class Effects:
         if not settled:
             raise Fenced("a newer session owns this conversation")
 
+    def _field(self, tool: str, canonical: str) -> str:
+        return f"{tool}:{hmac.digest(self._key, canonical.encode('utf-8', 'surrogatepass'), sha256).hex()[:32]}"
+
     async def _replace(self, conversation: str, tool: str, canonical: str, owner: str, entry: bytes) -> bool:
         with translate():
             async with asyncio.timeout(self._deadline):
                 replaced = await self._end(
-                    keys=[effects_key(conversation)], args=[self._ttl_ms, _field(tool, canonical), owner, entry]
+                    keys=[effects_key(conversation)], args=[self._ttl_ms, self._field(tool, canonical), owner, entry]
                 )
         return bool(replaced)
 

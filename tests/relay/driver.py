@@ -20,7 +20,9 @@ from relay.events import (
     CancelTurn,
     Close,
     CloseSocket,
+    CollectDigits,
     Delta,
+    DigitsCollected,
     DropSpeculation,
     End,
     Event,
@@ -45,7 +47,7 @@ from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Interrupt, Prompt,
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.models.base import FinishReason, ToolCall
 from relay.rules import CallRules
-from relay.toolbox import Effect, ToolOutcome, ToolPolicy
+from relay.toolbox import DigitsWanted, Effect, Keyed, ToolOutcome, ToolPolicy
 
 EPOCH = 1_700_000_000_000
 CLOSE = "</cycle>"  # what the session sends for a ``Close`` that finds a talk cycle open
@@ -57,6 +59,7 @@ POLICIES = {
     "pay": ToolPolicy(side_effect=True),
     "end_call": ToolPolicy(terminal=True),
     "transfer": ToolPolicy(terminal=True),
+    "key_in": ToolPolicy(deadline=LONG_DEADLINE),
     "search": ToolPolicy(expected=8.0, deadline=LONG_DEADLINE),
     "wire": ToolPolicy(side_effect=True, confirm=True),
     "close_account": ToolPolicy(terminal=True, confirm=True),
@@ -109,6 +112,7 @@ class Driver:
     rounds: list[StartTurn] = field(default_factory=list)  # asked of the model, neither ended nor cancelled
     tools: dict[int, StartTool] = field(default_factory=dict)  # begun, neither over nor cancelled
     started: list[str] = field(default_factory=list)  # names of tools begun, in order
+    keyed: list[Keyed | None] = field(default_factory=list)  # what tools that wait for keys were given
     turns: list[TurnEnded] = field(default_factory=list)
     guesses: list[str] = field(default_factory=list)  # asked ahead since the last final prompt
     ahead: UserItem | None = None  # asked ahead, neither dropped nor followed by a turn
@@ -207,6 +211,10 @@ class Driver:
         """A running tool reports to the caller."""
         return self.send(ToolProgress(self.tool(name), text))
 
+    def collect(self, name: str, count: int, terminator: str = "#", timeout: float = 10.0) -> list[Action]:
+        """A running tool waits for keys."""
+        return self.send(CollectDigits(self.tool(name), DigitsWanted(count, terminator, timeout)))
+
     def fire(self, name: str) -> list[Action]:
         """An armed timer fires, at its time or at once if that is past."""
         self.now = max(self.now, self.timers.pop(name))
@@ -289,6 +297,8 @@ class Driver:
             case CancelTool(key):
                 assert not self.tools[key].owned, "a side effect is never cancelled"
                 del self.tools[key]
+            case DigitsCollected(_, keyed):
+                self.keyed.append(keyed)
             case StartTimer(name, delay):
                 assert delay >= 0.0
                 self.timers[name] = self.now + delay
