@@ -374,6 +374,10 @@ class Call:
         pressed_at, position = self._pressed
         by_key = self._out.now - pressed_at < KEY_ECHO
         cut = self.speaking.interrupted(event.utterance_until_interrupt, position if by_key else self.record.next)
+        if by_key and self._pressed_as != "input" and all(utterance.all_heard for utterance in cut):
+            # Nothing was being said when the key was pressed: this is of what the tool's keys have led to, if of any.
+            later = self.speaking.interrupted(event.utterance_until_interrupt, self.record.next)
+            by_key, cut = by_key and not later, later or cut
         if not cut:
             return
         self._cut_at, self._cut = self._out.now, cut
