@@ -22,7 +22,7 @@ from relay.store.effects import effects_key
 from relay.store.history import state_key
 from relay.toolbox import ToolContext
 from relay.turns import CUT_NOTE
-from tests.calls.checks import Ear, eventually, heard, in_order, remembered, remembers, shown, shutting
+from tests.calls.checks import Ear, eventually, heard, in_order, remembered, remembers, shown, shutting, told
 from tests.calls.house import PROCESSES, House, open_house
 from tests.running import Running, running, write_agent
 from tools.registry import ToolRegistry
@@ -73,9 +73,10 @@ def bank() -> Bank:
 
 @pytest.fixture
 async def line(bank: Bank, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    """The application; the agent ``lasting`` has its sessions go on on another socket."""
+    """The application; the agent ``lasting`` has its sessions go on on another socket, and no key stops it."""
     agents = write_agent(tmp_path / "agents", agent())
-    write_agent(agents, agent("applicationReconnect = true"), "lasting")
+    lasting = 'applicationReconnect = true\ninterruptible = "speech"\nreportInputDuringAgentSpeech = "dtmf"'
+    write_agent(agents, agent(lasting), "lasting")
     async with running(redis_url, tmp_path / "data", agents=agents, extra_tools=bank.add) as app:
         yield app
 
@@ -114,6 +115,17 @@ async def all_stored(redis: Redis) -> bytes:
             case other:
                 raise AssertionError(f"nobody has looked into a {other!r}")
     return b"\n".join(values)
+
+
+async def marked(line: Running, call: Caller, keys: list[str]) -> None:
+    """These marks stand in Redis behind that of the first prompt."""
+    marks: list[str] = []
+    async with asyncio.timeout(2):
+        while len(marks) < 1 + len(keys):
+            text: bytes | None = await line.redis.hget(state_key(call.record.call_sid), "told")
+            marks = Told((text or b"").decode()).marks()
+            await asyncio.sleep(0.005)
+    assert marks[1:] == keys
 
 
 # -- collect_digits
@@ -298,7 +310,7 @@ async def test_a_late_end_in_silence(line: Running) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "wanted"),
     [
         ({"count": 0}, "count must be"),
         ({"count": 33}, "count must be"),
@@ -307,7 +319,7 @@ async def test_a_late_end_in_silence(line: Running) -> None:
         ({"count": 4, "timeout": 61}, "timeout must be"),
     ],
 )
-async def test_what_cannot_be_collected(line: Running, arguments: dict[str, Any], told: str) -> None:
+async def test_what_cannot_be_collected(line: Running, arguments: dict[str, Any], wanted: str) -> None:
     """The model is told what would work."""
     use = ToolUse("collect_digits", orjson.dumps(arguments).decode())
     line.model.script(Reply(tools=[use]), Reply("Let me see."))
@@ -316,7 +328,7 @@ async def test_what_cannot_be_collected(line: Running, arguments: dict[str, Any]
         assert await call.reply() == "Let me see."
         (result,) = await results(line, 2)
         assert result["error"] == "try_again"
-        assert told in result["message"]
+        assert wanted in result["message"]
 
 
 async def test_two_at_once(line: Running) -> None:
@@ -351,11 +363,28 @@ async def test_the_marks_of_events_tell_no_keys(line: Running) -> None:
         await call.press("1234")
         await call.until(lambda: heard(call)[-1] == "Thank you.")
         await in_order(call)
-        key = state_key(call.record.call_sid)
-        async with asyncio.timeout(2):
-            while len(marks := Told((await line.redis.hget(key, "told") or b"").decode()).marks()) < 5:  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
-        assert marks[1:5] == [HIDDEN_KEY] * 4
+        await marked(line, call, [HIDDEN_KEY] * 4)
+
+
+async def test_keys_that_come_before_the_tool(line: Running) -> None:
+    """The caller is quicker than the model's last words: those keys are the tool's too, and no mark tells them."""
+    gate = Gate()
+    line.model.script(Reply([f"{ASK} ", "So."], [collect(4)], gate=gate, gate_at=2), Reply("Thank you."))
+    async with Caller(line.url, pace=FAST, agent="lasting") as call:
+        await call.say("I want to pay")
+        await call.until(lambda: heard(call) and heard(call)[0].startswith("Please key in your"))
+        assert await call.press("98") == 2
+        gate.set()
+        await remembered(line, call.record.call_sid, lambda items: any(isinstance(item, ToolItem) for item in items))
+        await call.press("76")
+        await call.until(lambda: "Thank you." in heard(call))
+        await in_order(call)
+        (result,) = await results(line, 2)
+        assert (result["digits"], result["complete"]) == ("9876", True)
+        lines = [("user", "I want to pay"), ("assistant", f"{ASK} So."), ("collect_digits", "done")]
+        items = await remembered(line, call.record.call_sid, lambda items: len(items) == 4)
+        assert [line for line in told(items) if line[0] != "assistant"] == [lines[0], lines[2]]
+        await marked(line, call, [HIDDEN_KEY] * 4)
 
 
 # -- taken up again
@@ -367,6 +396,25 @@ async def house(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tm
     plain = agent().replace('"pay", ', "")
     async with open_house(redis_url, tmp_path, plain, request.param) as made:
         yield made
+
+
+async def test_dropped_in_the_middle_of_the_keys(house: House) -> None:
+    """What was pressed is nowhere; the model sees that nothing was collected, and asks again."""
+    house.first.model.script(Reply(ASK, [collect(4)]))
+    async with Caller(house.front.url, pace=FAST) as call:
+        await asked(call)
+        await call.press("987")
+        await remembered(house.first, call.record.call_sid, lambda items: len(items) == 3)
+        house.then.model.script(Reply("Once more, please.", [collect(4)]), Reply("Thank you."))
+        await house.drop(call)
+        await call.until(lambda: "Once more, please." in heard(call) and call.session.player.silent)
+        await call.press("9876")
+        await call.until(lambda: heard(call)[-1] == "Thank you.")
+        await in_order(call)
+        seen = [orjson.loads(text) for kind, text in shown(house.then.model.asked[-1]) if kind == "result"]
+        assert "digits" not in seen[0]
+        assert seen[1]["digits"] == "9876"
+        assert "987" not in (await all_stored(house.then.redis)).decode()
 
 
 async def test_a_call_taken_up_again_has_no_digits(house: House) -> None:

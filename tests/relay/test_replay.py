@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Incoming, Interrupt, Prompt
-from relay.replay import MOST, Gate, Replay, Told, digest
+from relay.replay import HIDDEN_KEY, MOST, Gate, Replay, Told, digest
 
 
 def prompts(letters: str) -> list[Prompt]:
@@ -167,3 +167,28 @@ def index_of(events: list[Incoming], marked: list[Incoming], count: int) -> int:
     if count == len(marked):
         return len(events)
     return next(at for at, event in enumerate(events) if event is marked[count])
+
+
+def keys(digits: str) -> list[Incoming]:
+    return [Dtmf(digit) for digit in digits]
+
+
+def test_keys_that_a_tool_waited_for_are_known_without_a_digest() -> None:
+    """Any key may be one of them, nothing else; their marks are all the same."""
+    replay = Replay([digest(Prompt("Hi")), HIDDEN_KEY, HIDDEN_KEY])
+    assert [each for frame in keys("12") for each in replay.take(frame)] == []
+    assert replay.settle() == []
+    replay = Replay([HIDDEN_KEY])
+    assert replay.take(Prompt("Hi")) == [Prompt("Hi")]
+
+
+def test_the_last_keys_can_be_hidden_afterwards() -> None:
+    """When a tool takes them over; what stands between them is left."""
+    told = Told()
+    events: list[Incoming] = [*keys("1"), Prompt("Hi"), *keys("2"), Interrupt("a"), *keys("3")]
+    for event in events:
+        told.add(digest(event))
+    told.hide_keys(0)
+    assert told.marks() == [digest(event) for event in events]
+    told.hide_keys(2)
+    assert told.marks() == [*map(digest, events[:2]), HIDDEN_KEY, digest(events[3]), HIDDEN_KEY]

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from relay.jobs import Jobs
+from relay.masks import MASK, Masks
 from relay.models.base import ToolCall, ToolSpec
 from relay.sideeffects import IN_DOUBT, SideEffects
-from relay.store.effects import Begun, Effects, InDoubt
+from relay.store.effects import Answered, Begun, Effects, InDoubt
 from relay.toolbox import ToolContext, ToolOutcome, ToolPolicy
 
 CONTEXT = ToolContext("CA1", "voice", "default")
@@ -125,3 +126,18 @@ async def test_what_a_session_before_has_running_outlasts_the_turns_of_the_next_
     resumed.start(ToolCall("c3", "book", "{}"), 3, CONTEXT, third.set_result)
     assert (await asyncio.wait_for(third, 2)).output == '"booked"' and tools.runs == 1
     await jobs.drain(2)
+
+
+async def test_the_record_is_masked_and_the_outcome_is_not(redis: Redis) -> None:
+    """What the caller keyed in is for the call alone."""
+    masks, effects, jobs = Masks(), Effects(redis, 60), Jobs()
+    masks.add(1, "1234")
+    done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
+    outcome = ToolOutcome('{"account":"1234"}')
+    SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1, masks).start(
+        ToolCall("c1", "book", '{"account":"1234"}'), 1, CONTEXT, done.set_result
+    )
+    assert await asyncio.wait_for(done, 2) == outcome
+    await jobs.drain(2)
+    answered = await effects.begin("CA1", 1, "book", '{"account":"1234"}', "other")
+    assert answered == Answered(f'{{"account":"{MASK}"}}')

@@ -124,3 +124,13 @@ async def test_a_silent_server_is_known_within_half_a_second(fragile: FragileRed
     fragile.thaw()
     assert await effects.begin(CALL, 1, "cancel", "{}", owner="c2") == Begun()
     await redis.aclose()
+
+
+async def test_the_digest_cannot_be_made_again_without_the_key(redis: Redis) -> None:
+    """A PIN has ten thousand values: whoever can read Redis must not find it by trying them."""
+    names = set()
+    for key in (b"", b"one", b"another"):
+        await redis.flushall()
+        await Effects(redis, 60, key=key).begin(CALL, 1, "pay", '{"pin":"1234"}', owner="c1")
+        names |= set(await redis.hgetall(effects_key(CALL)))
+    assert len(names) == 3
