@@ -476,6 +476,16 @@ def test_tones_end_the_words_before() -> None:
     assert driver.rounds == [StartTurn(1, 1)]
 
 
+def test_tones_cut_words_that_give_way() -> None:
+    """Where the agent's speech yields to its next output: what was not heard by then will not be."""
+    driver = started(preemptible=True)
+    driver.prompt("Call them")
+    driver.say("I press it for you now.", call("look_up"))
+    driver.played("I press it")
+    driver.finish("look_up", done("{}", SendDigits("1")))
+    assert driver.story[1] == "agent (interrupted): I press it"
+
+
 # -- whatever comes in whatever order
 
 

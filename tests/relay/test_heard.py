@@ -86,6 +86,20 @@ def test_played_words_move_the_cursor() -> None:
     assert heard(ledger) == ["We open at nine. We close"]
 
 
+def test_digits_just_sent_are_no_words() -> None:
+    """Their report is theirs, once, though the words behind them begin alike; so is what it leaves of them."""
+    ledger = ledger_of("I press it.")
+    tones = ledger.open(Utterance(1, origin="sound", seconds=1.0, open=False))
+    ledger.tones.append(("12#", tones))
+    words_behind = ledger.open(Utterance(2))
+    words_behind.append("12# is pressed.")
+    assert not ledger.played("12#")
+    assert tones not in ledger.utterances
+    assert words_behind.heard() == ""
+    assert ledger.played("12#")
+    assert words_behind.heard() == "12#"
+
+
 def test_played_words_that_were_never_sent_are_ignored() -> None:
     """Digits, and words nobody sent, leave the cursor where it is."""
     ledger = ledger_of(REPLY)
