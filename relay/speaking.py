@@ -133,11 +133,11 @@ class Speaking:
         self._outbox.add(Play(source, not firm, self._rules.interruptible))
         self._shut(utterance)
 
-    def tones(self, turn: int, digits: str) -> None:
+    def tones(self, digits: str) -> None:
         """Tones for the other end of the line, between talk cycles; for the words around them they are a sound."""
         self._close_all()
         seconds = sum(TONE_SECONDS.get(digit, TONE) for digit in digits)
-        utterance = self._open(turn, SOUND, firm=self._firm(SOUND), seconds=seconds)
+        utterance = self._open(0, SOUND, firm=self._firm(SOUND), seconds=seconds)
         self.ledger.tones = [*self.ledger.tones[1 - MOST_TONES :], (digits, utterance)]
         self._shut(utterance)
 

@@ -431,7 +431,7 @@ class Turns:
         for effect in work.outcome.effects:
             if not isinstance(effect, EndCall | Transfer):
                 if isinstance(effect, SendDigits):
-                    self._speaking.tones(work.turn, effect.digits)
+                    self._speaking.tones(effect.digits)
                 self._out.add(Carry(effect))
             elif turn is not None and own:
                 turn.effect = effect

@@ -476,6 +476,19 @@ def test_tones_end_the_words_before() -> None:
     assert driver.rounds == [StartTurn(1, 1)]
 
 
+def test_speech_over_tones_is_no_interruption() -> None:
+    """A machine at the other end goes on talking: the turn does not wait for its words."""
+    driver = started()
+    driver.prompt("Call them")
+    driver.say("", call("look_up"), call("search"))
+    driver.finish("look_up", done("{}", SendDigits("12")))
+    driver.interrupt("")
+    driver.finish("search")
+    assert driver.rounds == [StartTurn(1, 1)]
+    driver.say("They have answered.")
+    assert driver.turns[-1].outcome == "done"
+
+
 def test_tones_cut_words_that_give_way() -> None:
     """Where the agent's speech yields to its next output: what was not heard by then will not be."""
     driver = started(preemptible=True)
