@@ -13,6 +13,7 @@ from relay.errors import RelayError
 COMMANDS = {
     "agents": ("commands.agents:agents", "Check the agents' files."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
+    "people": ("commands.people:people", "Show and forget the people who have called."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
 }
 """name -> (module:object, what the list of commands says)."""

@@ -8,9 +8,10 @@ from dataclasses import dataclass, fields, replace
 from importlib.metadata import version
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientSession, web
 from redis.asyncio import Redis
 
+from channels.reports import HttpReports
 from channels.twilio.tickets import Tickets, ticket_keys
 from config.agents import load_agents
 from config.definition import AgentDefinition
@@ -22,12 +23,13 @@ from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
 from handlers.relay_socket import RelaySocket
-from handlers.routes import Handlers, add_routes
+from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
 from handlers.toolkit import can_transfer, make_tools
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
+from relay.aftercall import USUAL_PACE, AfterCalls, Pace
 from relay.conversations import Conversations
 from relay.errors import ConfigError
 from relay.jobs import Jobs
@@ -40,8 +42,11 @@ from relay.models.sockets import Sockets
 from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
+from relay.store.archive import Archive
 from relay.store.client import connect, translate
+from relay.store.due import Due
 from relay.store.effects import Effects
+from relay.store.forgetting import Forgetter, Forgetting
 from relay.store.history import History
 from relay.store.messages import Messages
 from relay.store.orders import Orders
@@ -51,6 +56,8 @@ from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
 
 FLUSH_DEADLINE = 5.0
+AFTER_CALL_DEADLINE = 5.0
+AFTER_CALLS = "aftercall"  # the name of what is due after calls, in the store
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
@@ -79,10 +86,12 @@ async def build_app(
     redis_url: str,
     endpoint: Endpoint,
     extra_tools: Callable[[ToolRegistry], None] | None = None,
+    after_call: Pace = USUAL_PACE,
 ) -> web.Application:
     """The application, ready to be run: agents read and checked, the model's connections warm.
 
-    ``extra_tools`` adds to the registry what agents may name besides the tools of this program.
+    ``extra_tools`` adds to the registry what agents may name besides the tools of this program. ``after_call``: when
+    what follows a call is done.
     Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
     """
     telemetry, jobs = Telemetry(), Jobs()
@@ -93,7 +102,7 @@ async def build_app(
     app[TELEMETRY] = telemetry
     draining = app[DRAINING] = asyncio.Event()
 
-    people = People(redis, anonymous_ttl=settings.call_history_hours * 3600)
+    people = make_people(settings, redis)
     messages, rest = Messages(redis), make_rest(settings)
     messaging = make_messaging(settings, messages, rest)
     orders = Orders(redis, anonymous_ttl=settings.call_history_hours * 3600)
@@ -108,6 +117,17 @@ async def build_app(
     )
     tickets = Tickets(ticket_keys(tokens, settings.data_dir), settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(History(redis, settings.call_history_hours * 3600))
+    reporting = ClientSession() if reports_state(settings) == "on" else None
+    after_calls = AfterCalls(
+        Due(redis, AFTER_CALLS, after_call.lease),
+        make_archive(settings, redis),
+        people,
+        # A rehearsed model has its lines for callers; of a call it can say nothing.
+        model=model if settings.memory == "on" and not endpoint.rehearsal else None,
+        model_name=lambda name: agents[name].model if name in agents else "",
+        reports=make_reports(settings, reporting) if reporting is not None else None,
+        pace=after_call,
+    )
     calls = Calls(
         agents,
         settings.default_agent,
@@ -121,6 +141,8 @@ async def build_app(
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
         foreseen=warmth.expect,
+        begun=after_calls.begun,
+        left=after_calls.left,
         can_transfer=can_transfer(settings),
     )
     voice = VoiceWebhooks(
@@ -131,6 +153,7 @@ async def build_app(
         people=people,
         transfer_to=settings.transfer_to or "",
         resume_limit=settings.resume_limit,
+        ended=after_calls.ended,
         draining=draining.is_set,
     )
     socket = RelaySocket(
@@ -159,6 +182,7 @@ async def build_app(
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
+        after_calls.start()
         yield
         watch.cancel()
         await asyncio.wait([watch])
@@ -168,6 +192,9 @@ async def build_app(
             await rest.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)
+        await after_calls.close(AFTER_CALL_DEADLINE)
+        if reporting is not None:
+            await reporting.close()
         await warmth.close()
         await model.close()
         await redis.aclose()
@@ -175,6 +202,26 @@ async def build_app(
     app.cleanup_ctx.append(lifetime)
     await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
     return app
+
+
+def make_people(settings: Settings, redis: Redis) -> People:
+    return People(redis, anonymous_ttl=settings.call_history_hours * 3600, memory=settings.memory == "on")
+
+
+def make_forgetting(settings: Settings, redis: Redis) -> Forgetting:
+    """What removes a person. ``others``: a line a store that keeps something of people under keys of its own."""
+    others: dict[str, Forgetter] = {"messages": Messages(redis)}
+    due = Due(redis, AFTER_CALLS, USUAL_PACE.lease)
+    return Forgetting(redis, make_people(settings, redis), make_archive(settings, redis), due, others)
+
+
+def make_archive(settings: Settings, redis: Redis) -> Archive:
+    return Archive(redis, ttl=settings.call_history_hours * 3600, longest=settings.text_history_days * 86400)
+
+
+def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
+    assert settings.report_url is not None and settings.report_secret is not None
+    return HttpReports(http, settings.report_url, settings.report_secret.get_secret_value())
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:

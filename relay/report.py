@@ -1,0 +1,145 @@
+"""A call that is over: when it is, how it ended, and what is reported of it. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.store.archive import Kept
+from relay.store.history import repair
+from relay.summary import Summary
+
+LOST = frozenset({"dropped", "error", "slow", "binary", "switched"})
+"""Ways a session ends after which the call may go on in another one."""
+
+OUTCOMES = {
+    "completed": "completed",
+    "agent": "ended",
+    "silence": "ended",
+    "time_up": "ended",
+    "ended": "ended",
+    "transferred": "transferred",
+    "trouble": "failed",
+}
+"""How a session ended -> what is reported; whatever else there is, the call is "lost"."""
+
+ANSWERED = {"completed": "completed", "hangup": "completed", "given_up": "failed", "nobody": "ended"}
+"""How the end of a session was answered on the telephone (``handlers/voice.py``) -> what is reported, where that says
+more than the session could know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """Seconds. ``settle``: for the history to be written, and results that come late. ``lost``: for somebody to take a
+    lost session up again. ``transfer``: for a call handed over to come back. ``look``: between two looks at a call that
+    goes on. ``abandoned``: a session that has written nothing for so long, and did not tell its end, has none."""
+
+    settle: float = 2.0
+    lost: float = 90.0
+    transfer: float = 180.0
+    look: float = 60.0
+    abandoned: float = 900.0
+
+
+def over_at(kept: Kept, now_ms: int, waits: Waits) -> int:
+    """When the call will be over for good if nothing comes between, in ms since 1970: past when it is. A moment to come
+    is when to look again."""
+    ended, reason, answer = kept.number("ended"), kept.state.get("reason", ""), _answer(kept)
+    if is_open(kept) and answer in ANSWERED:  # its process died, and somebody else was asked
+        return kept.done("outcome_at") + _ms(waits.settle)
+    if is_open(kept):
+        gone = last_sign(kept) + _ms(waits.abandoned)
+        return gone if gone <= now_ms else min(gone, now_ms + _ms(waits.look))
+    if answer == "resume" or (reason in LOST and not answer):
+        return max(ended, kept.done("outcome_at")) + _ms(waits.lost)
+    if answer == "transfer" or (reason == "transferred" and not answer):
+        return ended + _ms(waits.transfer)
+    return ended + _ms(waits.settle)
+
+
+def is_open(kept: Kept) -> bool:
+    """Whether the newest session has not told its end."""
+    return kept.state.get("left") != kept.state.get("epoch")
+
+
+def last_sign(kept: Kept) -> int:
+    return max(kept.number("seen"), kept.number("epoch"))
+
+
+def outcome(kept: Kept) -> str:
+    """In one word."""
+    reason, answer = kept.state.get("reason", ""), _answer(kept)
+    if is_open(kept) or reason in LOST or answer in ("given_up", "nobody"):
+        return ANSWERED.get(answer, "lost")
+    return OUTCOMES.get(reason, "lost")
+
+
+def report(kept: Kept, items: Sequence[Item], summary: Summary) -> bytes:
+    """The report's JSON."""
+    begun = kept.number("begun") or kept.number("epoch")
+    ended = last_sign(kept) if is_open(kept) else kept.number("ended")
+    repaired = [item for _, item in repair(list(enumerate(items)), ended)[0]]
+    return orjson.dumps(
+        {
+            "call_sid": kept.conversation,
+            "agent": kept.state.get("agent", ""),
+            "channel": kept.state.get("channel", ""),
+            "from": kept.state.get("from", ""),
+            "to": kept.state.get("to", ""),
+            "started": _iso(begun),
+            "ended": _iso(ended),
+            "outcome": outcome(kept),
+            "transcript": [_line(item) for item in repaired],
+            "tools": [_tool(item) for item in repaired if isinstance(item, ToolItem)],
+            "turns": kept.number("turns"),
+            "tokens": {
+                "input": kept.number("tokens_in"),
+                "cached": kept.number("tokens_cached"),
+                "output": kept.number("tokens_out"),
+            },
+            "summary": summary.summary,
+            "follow_ups": list(summary.follow_ups),
+        }
+    )
+
+
+def _line(item: Item) -> dict[str, str]:
+    match item:
+        case UserItem(text=text):
+            return {"role": "user", "text": text, "heard": text}
+        case AssistantItem(text=text):
+            return {"role": "assistant", "text": item.sent or text, "heard": text}
+        case ToolItem(name=name):
+            return {"role": "tool", "text": name, "heard": ""}
+        case NoteItem(text=text):
+            return {"role": "note", "text": text, "heard": ""}
+
+
+def _tool(item: ToolItem) -> dict[str, Any]:
+    try:
+        arguments = orjson.loads(item.arguments)
+    except orjson.JSONDecodeError:
+        arguments = {}
+    return {"name": item.name, "status": item.status, "arguments": arguments if isinstance(arguments, dict) else {}}
+
+
+def _answer(kept: Kept) -> str:
+    """How the end of the newest session was answered; "" while nobody has asked. What was answered before it began is
+    about another one."""
+    return kept.after.get("outcome", "") if kept.done("outcome_at") >= kept.number("epoch") else ""
+
+
+def _iso(at_ms: int) -> str:
+    return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+__all__ = ["Waits", "is_open", "last_sign", "outcome", "over_at", "report"]
