@@ -15,7 +15,7 @@ import click
 import orjson
 
 from config.settings import Settings, load_settings
-from handlers.app import make_archive, make_forgetting, make_people
+from handlers.app import make_archive, make_forgetting
 from relay.report import is_open, outcome
 from relay.store.archive import Archive, Kept
 from relay.store.client import connect
@@ -146,7 +146,8 @@ def _redis_url(settings: Settings) -> Iterator[str]:
 async def _stores(settings: Settings, url: str) -> AsyncIterator[Stores]:
     redis = connect(url, connections=4)
     try:
-        yield Stores(make_people(settings, redis), make_archive(settings, redis), make_forgetting(settings, redis))
+        known = People(redis, settings.call_history_hours * 3600)  # with what MEMORY=off hides from the agents
+        yield Stores(known, make_archive(settings, redis), make_forgetting(settings, redis))
     finally:
         await redis.aclose()
 
