@@ -24,7 +24,7 @@ import structlog
 from relay.errors import ChannelError, ModelError, StoreError
 from relay.items import Item, UserItem
 from relay.models.base import LanguageModel
-from relay.report import Waits, over_at, report
+from relay.report import TOLD, Waits, over_at, report
 from relay.store.archive import Archive, Kept
 from relay.store.due import Claimed, Due
 from relay.store.people import EarlierCall, People, is_known
@@ -68,7 +68,7 @@ class _News:
 
     due: int
     begun: tuple[str, int] | None = None  # the person, and when
-    outcome: tuple[str, int] | None = None  # how the end of a session was answered, and when
+    told: dict[str, int] = field(default_factory=dict)  # what the telephone's webhooks answered, and when
 
 
 class AfterCalls:
@@ -116,8 +116,9 @@ class AfterCalls:
         self._tell(conversation, self._pace.waits.settle)
 
     def ended(self, conversation: str, outcome: str) -> None:
-        """The end of a session was answered on the telephone, with this ``outcome``."""
-        self._tell(conversation, self._pace.waits.settle).outcome = outcome, self._now_ms()
+        """Something of the call has ended, a session or all of it, and the telephone's webhook answered it with this
+        ``outcome`` (``report.py`` has what they mean)."""
+        self._tell(conversation, self._pace.waits.settle).told[TOLD + outcome] = self._now_ms()
 
     def _tell(self, conversation: str, delay: float) -> _News:
         due = self._now_ms() + int(delay * 1000)
@@ -187,16 +188,15 @@ class AfterCalls:
     async def _write(self) -> None:
         for conversation in [*self._news]:
             news = self._news[conversation]
-            begun, outcome = news.begun, news.outcome
+            begun, told, due = news.begun, dict(news.told), news.due
             if begun is not None:
                 person = await self._people.seen(*begun)
                 await self._archive.record(conversation, person, begun[1])
-            if outcome is not None:
-                await self._archive.note(conversation, outcome=outcome[0], outcome_at=outcome[1])
-            due = news.due
+            if told:
+                await self._archive.note(conversation, **told)
             await self._due.add(self._now_ms(), {conversation: due})
             self._sooner(due)
-            if (news.begun, news.outcome, news.due) == (begun, outcome, due):
+            if (news.begun, news.told, news.due) == (begun, told, due):
                 del self._news[conversation]
 
     async def _take(self) -> None:

@@ -14,6 +14,9 @@ from relay.store.archive import Kept
 from relay.store.history import repair
 from relay.summary import Summary
 
+TOLD = "told:"
+"""What the fields begin with that say what the webhooks answered, and when (``conversation:{id}:after``)."""
+
 LOST = frozenset({"dropped", "error", "slow", "binary", "switched"})
 """Ways a session ends after which the call may go on in another one."""
 
@@ -28,9 +31,20 @@ OUTCOMES = {
 }
 """How a session ended -> what is reported; whatever else there is, the call is "lost"."""
 
-ANSWERED = {"completed": "completed", "hangup": "completed", "given_up": "failed", "nobody": "ended"}
-"""How the end of a session was answered on the telephone (``handlers/voice.py``) -> what is reported, where that says
+TELLING = {
+    "given_up": "failed",
+    "nobody": "ended",
+    "transferred": "transferred",
+    "voicemail": "voicemail",
+    "machine": "ended",
+}
+"""What became of the call as the telephone's webhooks answered it (``handlers/``) -> what is reported, where that says
 more than the session could know."""
+
+HUNG_UP = frozenset({"completed", "hangup"})
+
+GOES_ON = frozenset({"resume", "returned", "transfer"})
+"""What the webhooks answer that does not end the call; all else does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +63,19 @@ class Waits:
 def over_at(kept: Kept, now_ms: int, waits: Waits) -> int:
     """When the call will be over for good if nothing comes between, in ms since 1970: past when it is. A moment to come
     is when to look again."""
-    ended, reason, answer = kept.number("ended"), kept.state.get("reason", ""), _answer(kept)
-    if is_open(kept) and answer in ANSWERED:  # its process died, and somebody else was asked
-        return kept.done("outcome_at") + _ms(waits.settle)
+    told, reason = _told(kept), kept.state.get("reason", "")
+    ended = kept.number("ended")
+    over = [at for word, at in told.items() if word not in GOES_ON]
+    if over:  # whatever the session said, or if its process died and another one was asked
+        return (min(over) if is_open(kept) else ended) + _ms(waits.settle)
     if is_open(kept):
         gone = last_sign(kept) + _ms(waits.abandoned)
         return gone if gone <= now_ms else min(gone, now_ms + _ms(waits.look))
-    if answer == "resume" or (reason in LOST and not answer):
-        return max(ended, kept.done("outcome_at")) + _ms(waits.lost)
-    if answer == "transfer" or (reason == "transferred" and not answer):
-        return ended + _ms(waits.transfer)
-    return ended + _ms(waits.settle)
+    if told.keys() & {"resume", "returned"}:
+        return max(ended, *told.values()) + _ms(waits.lost)
+    if reason in LOST:
+        return ended + _ms(waits.lost)
+    return ended + _ms(waits.transfer if reason == "transferred" or told else waits.settle)
 
 
 def is_open(kept: Kept) -> bool:
@@ -73,9 +89,12 @@ def last_sign(kept: Kept) -> int:
 
 def outcome(kept: Kept) -> str:
     """In one word."""
-    reason, answer = kept.state.get("reason", ""), _answer(kept)
-    if is_open(kept) or reason in LOST or answer in ("given_up", "nobody"):
-        return ANSWERED.get(answer, "lost")
+    told, reason = _told(kept), kept.state.get("reason", "")
+    for word, meaning in TELLING.items():
+        if word in told:
+            return meaning
+    if is_open(kept) or reason in LOST:
+        return "completed" if told.keys() & HUNG_UP else "lost"
     return OUTCOMES.get(reason, "lost")
 
 
@@ -128,10 +147,10 @@ def _tool(item: ToolItem) -> dict[str, Any]:
     return {"name": item.name, "status": item.status, "arguments": arguments if isinstance(arguments, dict) else {}}
 
 
-def _answer(kept: Kept) -> str:
-    """How the end of the newest session was answered; "" while nobody has asked. What was answered before it began is
-    about another one."""
-    return kept.after.get("outcome", "") if kept.done("outcome_at") >= kept.number("epoch") else ""
+def _told(kept: Kept) -> dict[str, int]:
+    """What the webhooks answered of the newest session, and when; what was before it is about another one."""
+    epoch, words = kept.number("epoch"), (name for name in kept.after if name.startswith(TOLD))
+    return {name.removeprefix(TOLD): kept.done(name) for name in words if kept.done(name) >= epoch}
 
 
 def _iso(at_ms: int) -> str:
@@ -142,4 +161,4 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-__all__ = ["Waits", "is_open", "last_sign", "outcome", "over_at", "report"]
+__all__ = ["TOLD", "Waits", "is_open", "last_sign", "outcome", "over_at", "report"]

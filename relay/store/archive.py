@@ -106,7 +106,7 @@ class Archive:
             found: Any = await self._redis.zrange(items_key(conversation), -MOST_ITEMS, -1)
         return [item for raw in found if (item := load_item(raw)) is not None]
 
-    async def note(self, conversation: str, ttl: float = 0.0, **fields: str | int) -> None:
+    async def note(self, conversation: str, /, ttl: float = 0.0, **fields: str | int) -> None:
         """Notes what was done after the conversation; kept as long as it, or ``ttl`` seconds. Raises StoreError."""
         words: Any = {name: str(value) for name, value in fields.items()}
         with translate():

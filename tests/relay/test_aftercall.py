@@ -465,7 +465,7 @@ async def test_redis_away_when_a_call_ends(fragile: FragileRedis, weak: Redis) -
         fragile.start()
         await house.written(after)
     assert [each["event"] for each in logs] == ["after-call work waits for Redis"]
-    assert (await house.archive.read(CALL)).after["outcome"] == "completed"
+    assert (await house.archive.read(CALL)).done("told:completed") == BEGUN
     await after.close(1)
 
 

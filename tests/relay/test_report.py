@@ -17,12 +17,12 @@ ENDED = BEGUN + 60_000
 WAITS = Waits(settle=2, lost=90, transfer=180, look=60, abandoned=900)
 
 
-def kept(reason: str = "", answer: str = "", *, answered: int = ENDED, ended: int = ENDED, **state: object) -> Kept:
-    """A call whose session ended for this reason, or goes on without one; and how the telephone was answered."""
+def kept(reason: str = "", *answers: str, answered: int = ENDED, ended: int = ENDED, **state: object) -> Kept:
+    """A call whose session ended for this reason, or goes on without one; and what the webhooks answered."""
     fields: dict[str, object] = {"epoch": BEGUN, "begun": BEGUN, "seen": ENDED - 5000}
     if reason:
         fields |= {"left": BEGUN, "ended": ended, "reason": reason}
-    after = {"outcome": answer, "outcome_at": str(answered)} if answer else {}
+    after = {f"told:{answer}": str(answered) for answer in answers}
     return Kept("CA1", {name: str(value) for name, value in (fields | state).items()}, after)
 
 
@@ -40,8 +40,12 @@ def kept(reason: str = "", answer: str = "", *, answered: int = ENDED, ended: in
         (kept("slow", "given_up"), 2),
         (kept("transferred"), 180),
         (kept("transferred", "transfer"), 180),
-        (kept("transferred", "nobody"), 2),
+        (kept("transferred", "transfer", "nobody"), 2),
+        (kept("transferred", "transfer", "transferred"), 2),
+        (kept("transferred", "transfer", "returned", answered=ENDED + 1000), 91),
+        (kept("dropped", "given_up", "completed"), 2),
         (kept("", "completed"), 2),
+        (kept("", "no-answer"), 2),
         # What was answered before this session began is about another one.
         (kept("dropped", "completed", answered=BEGUN - 1), 90),
     ],
@@ -73,9 +77,13 @@ def test_a_call_that_was_taken_up_again_goes_on() -> None:
         (kept("silence"), "ended"),
         (kept("time_up"), "ended"),
         (kept("transferred", "transfer"), "transferred"),
-        (kept("transferred", "nobody"), "ended"),
+        (kept("transferred", "transfer", "transferred", "completed"), "transferred"),
+        (kept("transferred", "transfer", "nobody", "completed"), "ended"),
+        (kept("completed", "voicemail", "completed"), "voicemail"),
+        (kept("completed", "machine"), "ended"),
         (kept("trouble", "hangup"), "failed"),
         (kept("dropped", "given_up"), "failed"),
+        (kept("dropped", "given_up", "completed"), "failed"),
         (kept("dropped", "completed"), "completed"),
         (kept("dropped", "resume"), "lost"),
         (kept("error"), "lost"),
