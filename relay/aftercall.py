@@ -240,14 +240,16 @@ class AfterCalls:
     async def _look(self, conversation: str) -> int | None:
         """Does what is to be done. When to look again, None for never."""
         kept = await self._archive.read(conversation)
-        if not kept.state:  # its history has expired, or was forgotten
-            return await self._deliver(kept) if kept.report is not None else None
+        if not kept.state and kept.report is not None:  # the history has expired
+            return await self._deliver(kept)
+        begun = kept.number("begun")
+        if not begun:
+            return await self._nothing_written(kept)
         now = self._now_ms()
         over = over_at(kept, now, self._pace.waits)
         if over > now:
             return over
-        begun = kept.number("begun")
-        if not begun or not await self._archive.listed(conversation, begun):
+        if not await self._archive.listed(conversation, begun):
             await self._archive.delete(conversation)  # the person was forgotten in the middle of it
             return None
         epoch = kept.number("epoch")
@@ -266,6 +268,16 @@ class AfterCalls:
             await self._archive.keep_report(conversation, body, limit, written=epoch, since=now, tries=0)
             kept = await self._archive.read(conversation)
         return await self._deliver(kept)
+
+    async def _nothing_written(self, kept: Kept) -> int | None:
+        """The history may still wait for Redis in some process; after a while there is none."""
+        now, waits = self._now_ms(), self._pace.waits
+        since = kept.done("missing") or now
+        if since + int(waits.abandoned * 1000) <= now:
+            await self._archive.delete(kept.conversation)
+            return None
+        await self._archive.note(kept.conversation, missing=since)
+        return now + int(waits.look * 1000)
 
     # -- the summary
 

@@ -66,8 +66,10 @@ def over_at(kept: Kept, now_ms: int, waits: Waits) -> int:
     told, reason = _told(kept), kept.state.get("reason", "")
     ended = kept.number("ended")
     over = [at for word, at in told.items() if word not in GOES_ON]
-    if over:  # whatever the session said, or if its process died and another one was asked
-        return (min(over) if is_open(kept) else ended) + _ms(waits.settle)
+    if over and is_open(kept):  # its end is still to be written, or its process died and another one was asked
+        return min(over) + _ms(waits.lost)
+    if over:  # whatever the session said
+        return ended + _ms(waits.settle)
     if is_open(kept):
         gone = last_sign(kept) + _ms(waits.abandoned)
         return gone if gone <= now_ms else min(gone, now_ms + _ms(waits.look))

@@ -110,8 +110,8 @@ async def no_work_left(line: Running) -> None:
 
     async def left() -> bool:
         for key in await line.redis.keys("conversation:*:state"):
-            epoch = await line.redis.hget(key, "epoch")
-            if await line.redis.hget(key.replace(b":state", b":after"), "reported") != epoch:
+            epoch = await line.redis.hget(key, "left")
+            if epoch is None or await line.redis.hget(key.replace(b":state", b":after"), "reported") != epoch:
                 return True
         return bool(await line.redis.exists("{aftercall}:due"))
 

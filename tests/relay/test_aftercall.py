@@ -291,8 +291,42 @@ async def test_a_call_whose_process_died_without_a_word(house: House) -> None:
     after.ended(CALL, "completed")
     await house.until_due(2)
     house.clock.passes(2)
+    await house.until_due(88)
+    house.clock.passes(88)
     await house.done()
     assert [report["outcome"] for report in post.reports] == ["completed"]
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+async def test_the_telephone_is_faster_than_the_history(house: House, claimed: bool) -> None:
+    """A call of which nothing is written yet, or only that a session has it, is not dropped."""
+    post = Post()
+    after = house.process(None, post)
+    if claimed:
+        await house.history.load(CALL, BEGUN)
+    after.begun(CALL, ANN, BEGUN)
+    after.ended(CALL, "completed")
+    await house.until_due(2)
+    house.clock.passes(2)
+    await house.until_due(60)
+    await house.call(after)
+    house.clock.passes(2)
+    await house.done()
+    assert len(post.reports) == 1
+
+
+async def test_a_call_that_never_had_a_session(house: House) -> None:
+    """One that nobody answered: nothing is reported, and in the end nothing is due or kept of it."""
+    post = Post()
+    house.process(None, post).ended(CALL, "no-answer")
+    await house.until_due(2)
+    for wait in [2] + [60] * 14:
+        house.clock.passes(wait)
+        await house.until_due(60)
+    house.clock.passes(60)
+    await house.done()
+    assert post.tried == 0
+    assert await house.redis.keys("*") == []
 
 
 async def test_nobody_tells_of_the_end(house: House) -> None:

@@ -44,8 +44,9 @@ def kept(reason: str = "", *answers: str, answered: int = ENDED, ended: int = EN
         (kept("transferred", "transfer", "transferred"), 2),
         (kept("transferred", "transfer", "returned", answered=ENDED + 1000), 91),
         (kept("dropped", "given_up", "completed"), 2),
-        (kept("", "completed"), 2),
-        (kept("", "no-answer"), 2),
+        # The webhook may be faster than what the session writes.
+        (kept("", "completed"), 90),
+        (kept("", "no-answer"), 90),
         # What was answered before this session began is about another one.
         (kept("dropped", "completed", answered=BEGUN - 1), 90),
     ],
