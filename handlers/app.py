@@ -29,7 +29,8 @@ from handlers.toolkit import can_transfer, make_tools
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
-from relay.aftercall import USUAL_PACE, AfterCalls, Pace
+from relay.aftercall import AfterCalls
+from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
 from relay.errors import ConfigError
 from relay.jobs import Jobs
@@ -118,9 +119,9 @@ async def build_app(
     tickets = Tickets(ticket_keys(tokens, settings.data_dir), settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(History(redis, settings.call_history_hours * 3600))
     reporting = ClientSession() if reports_state(settings) == "on" else None
-    after_calls = AfterCalls(
-        Due(redis, AFTER_CALLS, after_call.lease),
-        make_archive(settings, redis),
+    archive = make_archive(settings, redis)
+    closing = Closing(
+        archive,
         people,
         # A rehearsed model has its lines for callers; of a call it can say nothing.
         model=model if settings.memory == "on" and not endpoint.rehearsal else None,
@@ -128,6 +129,7 @@ async def build_app(
         reports=make_reports(settings, reporting) if reporting is not None else None,
         pace=after_call,
     )
+    after_calls = AfterCalls(Due(redis, AFTER_CALLS, after_call.lease), archive, people, closing, pace=after_call)
     calls = Calls(
         agents,
         settings.default_agent,

@@ -2,13 +2,12 @@
 
     begun, left, ended --+  (never wait; this process's memory)
                          v
-    worker: write them -> claim what is due -> look: is it over? -> summary -> report -> done
-                 ^                               | no, or it failed
+    worker: write them -> claim what is due -> look (``closing.py``) -> done
+                 ^                               | not over, or it failed
                  '--------- due again -----------'
 
 Everything that is owed stands in Redis from the beginning of the call on, so it is done whatever becomes of a process;
-a lease lets one process at a time do it. Each step is noted with the epoch of the session it was done for: it is done
-once, and again only if the call has gone on since.
+a lease lets one process at a time do it.
 """
 
 from __future__ import annotations
@@ -16,50 +15,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-import orjson
 import structlog
 
-from relay.errors import ChannelError, ModelError, StoreError
-from relay.items import Item, UserItem
-from relay.models.base import LanguageModel
-from relay.report import TOLD, Waits, over_at, report
-from relay.store.archive import Archive, Kept
+from relay.closing import USUAL_PACE, Closing, Pace
+from relay.errors import StoreError
+from relay.report import TOLD
+from relay.store.archive import Archive
 from relay.store.due import Claimed, Due
-from relay.store.people import EarlierCall, People, is_known
-from relay.summary import NOTHING, Summary, summarise
+from relay.store.people import People
 from relay.writer import epoch_ms
 
 log = structlog.get_logger(__name__)
 
 MOST_PENDING = 20_000  # calls whose news wait for Redis
 AT_ONCE = 4
-
-
-class ReportSender(Protocol):
-    """Delivers reports; ``channels/reports.py`` satisfies it."""
-
-    async def send(self, body: bytes) -> None:
-        """Raises ChannelError. A cancel, or ChannelUnavailable, leaves it delivered or not."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Pace:
-    """Seconds. ``poll``: between two looks at what is due. ``summary_backoff``: the wait after each failure of a
-    summary; after the last one it is given up. ``report_backoff``: the first and the longest wait after a failure to
-    deliver, each twice the one before, until ``report_limit``. ``lease``: in it a look ends, whatever happens."""
-
-    waits: Waits = field(default_factory=Waits)
-    poll: float = 2.0
-    lease: float = 120.0
-    summary_backoff: tuple[float, ...] = (5.0, 30.0, 120.0)
-    report_backoff: tuple[float, float] = (5.0, 3600.0)
-    report_limit: float = 24 * 3600.0
-
-
-USUAL_PACE = Pace()
 
 
 @dataclass(slots=True)
@@ -72,30 +42,23 @@ class _News:
 
 
 class AfterCalls:
-    """One a process. ``model``: None makes no summaries. ``model_name``: the model that sums up an agent's calls.
-    ``reports``: None sends none.
-
-    ``run`` is its one long task; looks are tasks of its own, ``AT_ONCE`` at most. ``close`` ends all of them.
-    """
+    """One a process. ``start`` begins its one long task; looks are tasks of their own, ``AT_ONCE`` at most. ``close``
+    ends all of them."""
 
     def __init__(
         self,
         due: Due,
         archive: Archive,
         people: People,
+        closing: Closing,
         *,
-        model: LanguageModel | None,
-        model_name: Callable[[str], str] = lambda agent: "",
-        reports: ReportSender | None = None,
         pace: Pace = USUAL_PACE,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
         self._due = due
         self._archive = archive
         self._people = people
-        self._model = model
-        self._model_name = model_name
-        self._reports = reports
+        self._closing = closing
         self._pace = pace
         self._now_ms = now_ms
         self._news: dict[str, _News] = {}
@@ -160,16 +123,17 @@ class AfterCalls:
     async def _run(self) -> None:
         while True:
             self._wake.clear()
-            try:
-                await self._write()
-                await self._take()
-                self._away = False
-            except StoreError as error:
-                if not self._away:
-                    log.warning("after-call work waits for Redis", code=error.code)
-                self._away = True
-            except Exception as error:
-                log.error("bug in after-call work", error=type(error).__name__, exc_info=error)
+            away = False
+            for step in (self._write, self._take):
+                try:
+                    await step()
+                except StoreError as error:
+                    if not self._away and not away:
+                        log.warning("after-call work waits for Redis", code=error.code)
+                    away = True
+                except Exception as error:
+                    log.error("bug in after-call work", error=type(error).__name__, exc_info=error)
+            self._away = away
             await self._rest()
 
     async def _rest(self) -> None:
@@ -187,7 +151,8 @@ class AfterCalls:
 
     async def _write(self) -> None:
         for conversation in [*self._news]:
-            news = self._news[conversation]
+            # Behind the others, so that one that cannot be written does not keep them from it.
+            news = self._news[conversation] = self._news.pop(conversation)
             begun, told, due = news.begun, dict(news.told), news.due
             if begun is not None:
                 person = await self._people.seen(*begun)
@@ -226,7 +191,7 @@ class AfterCalls:
         conversation = claimed.member
         try:
             async with asyncio.timeout(self._pace.lease * 0.75):
-                again = await self._look(conversation)
+                again = await self._closing.look(conversation)
         except (StoreError, TimeoutError) as error:
             log.warning("after-call work put off", conversation=conversation, error=type(error).__name__)
             return  # due again when the lease has passed
@@ -237,110 +202,5 @@ class AfterCalls:
         if again is not None:
             self._sooner(again)
 
-    async def _look(self, conversation: str) -> int | None:
-        """Does what is to be done. When to look again, None for never."""
-        kept = await self._archive.read(conversation)
-        if not kept.state and kept.report is not None:  # the history has expired
-            return await self._deliver(kept)
-        begun = kept.number("begun")
-        if not begun:
-            return await self._nothing_written(kept)
-        now = self._now_ms()
-        over = over_at(kept, now, self._pace.waits)
-        if over > now:
-            return over
-        if not await self._archive.listed(conversation, begun):
-            await self._archive.delete(conversation)  # the person was forgotten in the middle of it
-            return None
-        epoch = kept.number("epoch")
-        if kept.done("reported") == epoch:
-            return None
-        if kept.done("written") != epoch:
-            items = await self._archive.items(conversation)
-            summary = await self._summary(kept, items, begun)
-            if isinstance(summary, int):
-                return summary
-            if self._reports is None:
-                await self._archive.note(conversation, reported=epoch)
-                return None
-            body = report(kept, items, summary)
-            limit = self._pace.report_limit + self._pace.lease
-            await self._archive.keep_report(conversation, body, limit, written=epoch, since=now, tries=0)
-            kept = await self._archive.read(conversation)
-        return await self._deliver(kept)
 
-    async def _nothing_written(self, kept: Kept) -> int | None:
-        """The history may still wait for Redis in some process; after a while there is none."""
-        now, waits = self._now_ms(), self._pace.waits
-        since = kept.done("missing") or now
-        if since + int(waits.abandoned * 1000) <= now:
-            await self._archive.delete(kept.conversation)
-            return None
-        await self._archive.note(kept.conversation, missing=since)
-        return now + int(waits.look * 1000)
-
-    # -- the summary
-
-    async def _summary(self, kept: Kept, items: list[Item], begun: int) -> Summary | int:
-        """The call's summary, kept with the person; or when to try again."""
-        epoch = kept.number("epoch")
-        if kept.done("summed_up") == epoch:
-            found = orjson.loads(kept.after["summary"])
-            return Summary(found["summary"], tuple(found["follow_ups"]))
-        summary = NOTHING
-        person_id = kept.state.get("person", "")
-        person = await self._people.get(person_id) if person_id and is_known(person_id) else None
-        said = any(isinstance(item, UserItem) for item in items)
-        if self._model is not None and person is not None and person.memory != "off" and said:
-            tries = kept.done("summary_tries") if kept.done("summary_epoch") == epoch else 0
-            still_open = next((call.follow_ups for call in person.calls if call.conversation != kept.conversation), ())
-            try:
-                summary = await summarise(self._model, self._model_name(kept.state.get("agent", "")), items, still_open)
-            except (ModelError, TimeoutError, ValueError) as error:
-                code = getattr(error, "code", type(error).__name__)
-                if tries < len(self._pace.summary_backoff):
-                    log.warning("summary failed", conversation=kept.conversation, code=code)
-                    await self._archive.note(kept.conversation, summary_tries=tries + 1, summary_epoch=epoch)
-                    return self._now_ms() + int(self._pace.summary_backoff[tries] * 1000)
-                log.error("summary given up", conversation=kept.conversation, code=code)
-            if summary.summary:
-                call = EarlierCall(kept.conversation, begun, summary.summary, summary.follow_ups)
-                await self._people.remember(person.id, call)
-        text = orjson.dumps({"summary": summary.summary, "follow_ups": summary.follow_ups}).decode()
-        await self._archive.note(kept.conversation, summed_up=epoch, summary=text)
-        return summary
-
-    # -- the report
-
-    async def _deliver(self, kept: Kept) -> int | None:
-        """Sends the report that is written; when to try again, or None."""
-        conversation, written = kept.conversation, kept.done("written")
-        if kept.report is None or self._reports is None:
-            return None
-        tries, now = kept.done("tries"), self._now_ms()
-        try:
-            await self._reports.send(kept.report)
-        except ChannelError as error:
-            first, longest = self._pace.report_backoff
-            delay = min(longest, first * 2.0 ** min(tries, 30))
-            again = now + int(delay * 1000)
-            given_up = again > kept.done("since") + int(self._pace.report_limit * 1000)
-            tell = log.error if given_up else log.warning
-            tell(
-                "report given up" if given_up else "report not delivered",
-                conversation=conversation,
-                code=error.code,
-                status=error.status,
-                tries=tries + 1,
-            )
-            if not given_up:
-                await self._archive.note(conversation, self._pace.report_limit, tries=tries + 1)
-                return again
-        else:
-            log.info("report delivered", conversation=conversation, tries=tries + 1)
-        await self._archive.note(conversation, self._pace.report_limit, reported=written)
-        await self._archive.drop_report(conversation)
-        return None
-
-
-__all__ = ["USUAL_PACE", "AfterCalls", "Pace", "ReportSender"]
+__all__ = ["MOST_PENDING", "AfterCalls"]

@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from config.settings import CHECKOUT, load_settings
 from handlers.app import Endpoint, build_app
 from phone.model import ModelServer
-from relay.aftercall import USUAL_PACE, Pace
+from relay.closing import USUAL_PACE, Pace
 from relay.items import Item, load_item
 from relay.store.client import connect
 from tools.registry import ToolRegistry

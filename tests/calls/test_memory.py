@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 
 from phone.caller import FAST, Caller
 from phone.model import Ask, ModelServer, Reply, ToolUse
-from relay.aftercall import Pace
+from relay.closing import Pace
 from relay.report import Waits
 from relay.store.people import People, person_key
 from tests.calls.checks import GREETING, TALE, in_order, interrupted

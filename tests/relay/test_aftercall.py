@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from relay.aftercall import AfterCalls, Pace
+from relay.aftercall import AfterCalls
+from relay.closing import Closing, Pace
 from relay.errors import ChannelUnavailable, ModelUnavailable
 from relay.items import AssistantItem, Item, UserItem, dump_item
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
@@ -118,15 +119,10 @@ class House:
     def process(self, model: Summer | None = None, post: Post | None = None, redis: Redis | None = None) -> AfterCalls:
         """One more, at work."""
         client = redis or self.redis
-        after = AfterCalls(
-            Due(client, "aftercall", PACE.lease),
-            Archive(client, ttl=86_400),
-            People(client),
-            model=model,
-            reports=post,
-            pace=PACE,
-            now_ms=self.clock,
-        )
+        archive, people = Archive(client, ttl=86_400), People(client)
+        closing = Closing(archive, people, model=model, reports=post, pace=PACE, now_ms=self.clock)
+        due = Due(client, "aftercall", PACE.lease)
+        after = AfterCalls(due, archive, people, closing, pace=PACE, now_ms=self.clock)
         after.start()
         self.running.append(after)
         return after
