@@ -151,8 +151,10 @@ class AfterCalls:
 
     async def _write(self) -> None:
         for conversation in [*self._news]:
+            if (news := self._news.pop(conversation, None)) is None:
+                continue
             # Behind the others, so that one that cannot be written does not keep them from it.
-            news = self._news[conversation] = self._news.pop(conversation)
+            self._news[conversation] = news
             begun, told, due = news.begun, dict(news.told), news.due
             if begun is not None:
                 person = await self._people.seen(*begun)
@@ -162,7 +164,7 @@ class AfterCalls:
             await self._due.add(self._now_ms(), {conversation: due})
             self._sooner(due)
             if (news.begun, news.told, news.due) == (begun, told, due):
-                del self._news[conversation]
+                self._news.pop(conversation, None)
 
     async def _take(self) -> None:
         free = AT_ONCE - len(self._looking)

@@ -499,6 +499,19 @@ async def test_redis_away_when_a_call_ends(fragile: FragileRedis, weak: Redis) -
     await after.close(1)
 
 
+async def test_one_that_cannot_be_written_does_not_hold_up_the_others(house: House) -> None:
+    """Whatever is wrong with what is stored of it."""
+    post = Post()
+    after = house.process(None, post)
+    await house.redis.set(person_key("phone:+15550000001"), "not a hash")
+    after.begun("CA0", "phone:+15550000001", BEGUN)
+    after.begun(CALL, ANN, BEGUN)
+    await eventually(lambda: [*after._news] == ["CA0"])
+    await house.redis.delete(person_key("phone:+15550000001"))
+    await house.written(after)
+    assert await house.archive.listed("CA0", BEGUN) and await house.archive.listed(CALL, BEGUN)
+
+
 async def test_leaving_lets_what_is_under_way_end(house: House) -> None:
     """And writes what is not written yet; what takes too long is another process's when the lease has passed."""
     model, post = Summer(), Post()
