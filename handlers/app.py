@@ -212,7 +212,7 @@ def make_people(settings: Settings, redis: Redis) -> People:
 
 def make_forgetting(settings: Settings, redis: Redis) -> Forgetting:
     """What removes a person. ``others``: a line a store that keeps something of people under keys of its own."""
-    others: dict[str, Forgetter] = {"messages": Messages(redis)}
+    others: dict[str, Forgetter] = {"messages": Messages(redis), "orders": Orders(redis)}
     due = Due(redis, AFTER_CALLS, USUAL_PACE.lease)
     return Forgetting(redis, make_people(settings, redis), make_archive(settings, redis), due, others)
 
