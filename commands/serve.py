@@ -18,7 +18,7 @@ from aiohttp import web
 from config.settings import Settings, load_settings
 from handlers.app import Endpoint, build_app, endpoint_of
 from handlers.keys import DRAINING, RELAY_SOCKET
-from handlers.routes import route_table
+from handlers.routes import reports_state, route_table
 from relay.errors import ConfigError
 from relay.store.embedded import EmbeddedRedis
 from relay.telemetry import configure_logging
@@ -169,12 +169,14 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
         public_url=settings.public_url,
         model=model,
         redis=store,
+        reports=reports_state(settings),
         routes=[f"{route} {state}" for route, state in routes],
     )
     if settings.log_format == "json":
         return
     width = max(len(route) for route, _ in routes)
-    lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}", ""]
+    lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}"]
+    lines += [f"  reports: {reports_state(settings)}", ""]
     lines += [f"  {route:<{width}}  {state}" for route, state in routes]
     lines += ["", "  Talk to it from another terminal:   make call"]
     if settings.public_url:

@@ -10,9 +10,10 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import structlog
-from aiohttp import web
+from aiohttp import ClientSession, web
 from redis.asyncio import Redis
 
+from channels.reports import HttpReports
 from channels.twilio.tickets import Tickets, ticket_keys
 from config.agents import load_agents
 from config.definition import AgentDefinition
@@ -24,14 +25,16 @@ from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
 from handlers.relay_socket import RelaySocket
-from handlers.routes import Handlers, add_routes
+from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.stores import open_stores
+from handlers.stores import AFTER_CALLS, open_stores
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
+from relay.aftercall import AfterCalls
+from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
 from relay.errors import ConfigError
 from relay.jobs import Jobs
@@ -45,6 +48,7 @@ from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
 from relay.store.client import connect, translate
+from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
@@ -52,6 +56,7 @@ from tools.registry import ToolRegistry
 
 EFFECTS_LABEL = b"relay: effects key 1"
 FLUSH_DEADLINE = 5.0
+AFTER_CALL_DEADLINE = 5.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
@@ -80,10 +85,12 @@ async def build_app(
     redis_url: str,
     endpoint: Endpoint,
     extra_tools: Callable[[ToolRegistry], None] | None = None,
+    after_call: Pace = USUAL_PACE,
 ) -> web.Application:
     """The application, ready to be run: agents read and checked, the model's connections warm.
 
-    ``extra_tools`` adds to the registry what agents may name besides the tools of this program.
+    ``extra_tools`` adds to the registry what agents may name besides the tools of this program. ``after_call``: when
+    what follows a call is done.
     Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
     """
     telemetry, jobs = Telemetry(), Jobs()
@@ -109,6 +116,18 @@ async def build_app(
     keys = ticket_keys(tokens, settings.data_dir)
     tickets = Tickets(keys, settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(stores.history)
+    reporting = ClientSession() if reports_state(settings) == "on" else None
+    closing = Closing(
+        stores.archive,
+        stores.people,
+        # A rehearsed model has its lines for callers; of a call it can say nothing.
+        model=model if settings.memory == "on" and not endpoint.rehearsal else None,
+        model_name=lambda name: agents[name].model if name in agents else "",
+        reports=make_reports(settings, reporting) if reporting is not None else None,
+        pace=after_call,
+    )
+    due = Due(redis, AFTER_CALLS, after_call.lease)
+    after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
     calls = Calls(
         agents,
         settings.default_agent,
@@ -122,6 +141,8 @@ async def build_app(
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
         foreseen=warmth.expect,
+        begun=after_calls.begun,
+        left=after_calls.left,
         can_transfer=can_transfer(settings),
     )
     voice = VoiceWebhooks(
@@ -132,6 +153,7 @@ async def build_app(
         people=stores.people,
         transfer_to=settings.transfer_to or "",
         resume_limit=settings.resume_limit,
+        ended=after_calls.ended,
         draining=draining.is_set,
     )
     socket = RelaySocket(
@@ -160,6 +182,7 @@ async def build_app(
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
+        after_calls.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -170,6 +193,9 @@ async def build_app(
             await rest.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)
+        await after_calls.close(AFTER_CALL_DEADLINE)
+        if reporting is not None:
+            await reporting.close()
         await warmth.close()
         await model.close()
         await redis.aclose()
@@ -177,6 +203,11 @@ async def build_app(
     app.cleanup_ctx.append(lifetime)
     await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
     return app
+
+
+def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
+    assert settings.report_url is not None and settings.report_secret is not None
+    return HttpReports(http, settings.report_url, settings.report_secret.get_secret_value())
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:

@@ -42,7 +42,8 @@ CHANNEL = "voice"
 class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
-    calls to."""
+    calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
+    ``left``: when a session of it has ended, however."""
 
     def __init__(
         self,
@@ -59,6 +60,8 @@ class Calls:
         limits: CallLimits,
         *,
         foreseen: Callable[[], object] = lambda: None,
+        begun: Callable[[str, str, int], object] = lambda call_sid, person, at_ms: None,
+        left: Callable[[str], object] = lambda call_sid: None,
         can_transfer: bool = False,
     ) -> None:
         self._agents = agents
@@ -73,6 +76,8 @@ class Calls:
         self._telemetry = telemetry
         self._limits = limits
         self._foreseen = foreseen
+        self._begun = begun
+        self._left = left
         self._can_transfer = can_transfer
 
     async def serve(
@@ -132,6 +137,7 @@ class Calls:
                     context=context,
                     masks=masks,
                     foreseen=self._foreseen,
+                    begun=lambda at_ms: self._begun(setup.call_sid, person, at_ms),
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                 ),
                 resumed=attempt > 0,
@@ -139,6 +145,7 @@ class Calls:
             return await session.run()
         finally:
             self._conversations.release(writer)
+            self._left(setup.call_sid)
 
     def _rules(self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool) -> CallRules:
         attributes = session_attributes(agent, second=second)

@@ -57,3 +57,10 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"GET  {READY}", "open"),
         (f"GET  {METRICS}", metrics),
     ]
+
+
+def reports_state(settings: Settings) -> str:
+    """Whether calls are reported: "on", or "off: NAME" with the setting that is missing."""
+    if settings.report_url is None:
+        return "off: REPORT_URL"
+    return "on" if settings.report_secret else "off: REPORT_SECRET"

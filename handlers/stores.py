@@ -1,4 +1,4 @@
-"""What is kept in Redis, one object a subject, all on one client."""
+"""What is kept in Redis, one object a subject, all on one client; and what removes a person from all of it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from redis.asyncio import Redis
 
 from config.settings import Settings
 from handlers.tours import read_house
+from relay.closing import USUAL_PACE
+from relay.store.archive import Archive
+from relay.store.due import Due
+from relay.store.forgetting import Forgetter, Forgetting
 from relay.store.history import History
 from relay.store.messages import Messages
 from relay.store.orders import Orders
@@ -15,28 +19,38 @@ from relay.store.people import People
 from relay.store.tours import Tours
 from tools.listings import Listings
 
+AFTER_CALLS = "aftercall"  # the name of what is due after calls, in the store
+
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``house``: what there is to be toured."""
+    """``house``: what there is to be toured. ``forgetting``: removes a person."""
 
     people: People
     history: History
+    archive: Archive
     messages: Messages
     orders: Orders
     tours: Tours
     house: Listings
+    forgetting: Forgetting
 
 
 def open_stores(settings: Settings, redis: Redis) -> Stores:
     """Connects nothing. Raises ConfigError where the data of the apartments cannot be used."""
     kept = settings.call_history_hours * 3600
     house = read_house(settings)
+    people = People(redis, anonymous_ttl=kept, memory=settings.memory == "on")
+    archive = Archive(redis, ttl=kept, longest=settings.text_history_days * 86400)
+    messages, orders, tours = Messages(redis), Orders(redis, anonymous_ttl=kept), Tours(redis, house.zone)
+    others: dict[str, Forgetter] = {"messages": messages, "orders": orders, "tours": tours}
     return Stores(
-        people=People(redis, anonymous_ttl=kept),
+        people=people,
         history=History(redis, kept),
-        messages=Messages(redis),
-        orders=Orders(redis, anonymous_ttl=kept),
-        tours=Tours(redis, house.zone),
+        archive=archive,
+        messages=messages,
+        orders=orders,
+        tours=tours,
         house=house,
+        forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),
     )

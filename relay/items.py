@@ -8,7 +8,7 @@ Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user"
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -38,6 +38,7 @@ class AssistantItem:
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
     "greeting", "keypad", "filler", "progress", "repeat", or the name of the line: "apology", "cut_off" ...
+    ``sent``: all that was sent, where not all of it was heard; for reports, a model is never shown it.
     """
 
     text: str
@@ -45,6 +46,7 @@ class AssistantItem:
     heard: int = 0
     started: int = 0
     origin: str = ""
+    sent: str = field(default="", compare=False)
 
     @property
     def aside(self) -> bool:

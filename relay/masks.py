@@ -101,11 +101,11 @@ class Masks:
         return any(len(short := secret.lstrip("0")) >= LEAST and digits == short for secret in self._secrets)
 
     def _said(self, item: AssistantItem) -> AssistantItem:
-        masked = self.text(item.text)
-        if masked == item.text:
+        masked, sent = self.text(item.text), self.text(item.sent)
+        if (masked, sent) == (item.text, item.sent):
             return item
         heard = sum(1 for _ in words(self.text(whole_words(item.text, item.heard))))
-        return replace(item, text=masked, heard=heard)
+        return replace(item, text=masked, heard=heard, sent=sent)
 
 
 def _whole(keys: str) -> str:

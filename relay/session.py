@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -79,7 +79,7 @@ from relay.telemetry import Telemetry
 from relay.timers import Timers
 from relay.toolbox import DigitsWanted, Keyed, SendDigits, ToolBox, ToolContext, ToolOutcome
 from relay.turn import window
-from relay.writer import ConversationWriter
+from relay.writer import ConversationWriter, epoch_ms
 from relay.writer import Prepared as Before
 
 log = structlog.get_logger()
@@ -95,8 +95,9 @@ class SessionParts:
     a call, in the background, and must end by its own deadline.
     ``foreseen`` is called whenever the caller is heard before a turn of theirs begins; it returns at once.
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
-    may open another for the same session and tell it again what it had told. ``masks``: of what is stored, the same as
-    those of ``effects``."""
+    may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
+    first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
+    as those of ``effects``."""
 
     model: LanguageModel
     request: ModelRequest
@@ -108,6 +109,7 @@ class SessionParts:
     admitted: Callable[[], Awaitable[bool]]
     context: ToolContext
     foreseen: Callable[[], object] = lambda: None
+    begun: Callable[[int], object] = lambda at_ms: None
     reconnects: bool = False
     masks: Masks = field(default_factory=Masks)
 
@@ -138,6 +140,7 @@ class CallSession:
         self._rounds = Rounds(parts.model, parts.request, parts.telemetry, self._receive, self._spawn, clock)
         self._instructions = parts.request.instructions
         self._gate = Gate() if parts.reconnects else None
+        self._earlier: Mapping[str, str] | None = None  # the conversation's state as earlier sessions left it
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
         self._timers = Timers(self._fired)
         self._group: asyncio.TaskGroup | None = None
@@ -169,6 +172,7 @@ class CallSession:
             self._group = None
             self._telemetry.calls_active.dec()
             reason = self._why()
+            self._note_end(reason)
             if reason not in LOST:
                 self._parts.writer.end()
             self._telemetry.calls_ended.labels(reason).inc()
@@ -182,6 +186,16 @@ class CallSession:
                 **total.fields(),
             )
         return reason
+
+    def _note_end(self, reason: str) -> None:
+        """For what is done after the call: that this session is over, and what the call has come to so far."""
+        if self._earlier is None:
+            return
+        total = {"turns": self._rounds.total.turns, **self._rounds.total.fields()}
+        for name, count in total.items():
+            earlier = self._earlier.get(name, "")
+            total[name] = count + (int(earlier) if earlier.isdecimal() else 0)
+        self._parts.writer.note(left=self._parts.writer.epoch, ended=epoch_ms(), reason=reason, **total)
 
     def late(self, item: ToolItem) -> None:
         """A side effect begun by an earlier session of this call has ended."""
@@ -310,6 +324,10 @@ class CallSession:
         self._parts.writer.note(
             agent=context.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
         )
+        self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to})
+        self._earlier = before.state
+        if not begun:
+            self._parts.begun(epoch)
         if before.same:
             self._reconnected(before)
         if self._gate is not None:

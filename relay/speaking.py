@@ -309,5 +309,6 @@ class Speaking:
         started = self._rules.epoch + int(utterance.started * 1000)
         text = utterance.heard() if utterance.cut else utterance.text
         heard = utterance.heard_words if status == "open" else 0
-        item = AssistantItem(text, status, heard, started, utterance.origin) if text else None
+        sent = utterance.text if utterance.cut and text != utterance.text else ""
+        item = AssistantItem(text, status, heard, started, utterance.origin, sent) if text else None
         self._record.put(utterance.position, item, urgent)

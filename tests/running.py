@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from config.settings import CHECKOUT, load_settings
 from handlers.app import Endpoint, build_app
 from phone.model import ModelServer
+from relay.closing import USUAL_PACE, Pace
 from relay.items import Item, load_item
 from relay.store.client import connect
 from tools.registry import ToolRegistry
@@ -70,22 +71,26 @@ async def running(
     model: ModelServer | None = None,
     extra_tools: Callable[[ToolRegistry], None] | None = None,
     rehearsal: bool = False,
+    after_call: Pace = USUAL_PACE,
 ) -> AsyncIterator[Running]:
     """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names.
     ``extra_tools``: adds tools of the test's own, which its agents may name. ``rehearsal``: the model plays the agents'
-    scripts, and is asked for them by name."""
+    scripts, and is asked for them by name. ``after_call``: when what follows a call is done."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
         "OPENAI_API": api,
         "OPENAI_MODEL": "gpt-5.4-mini",
+        "MEMORY": "off",  # a summary would be one more request to a model whose answers are scripted
         **(environ or {}),
     }
     settings = load_settings(None, variables)
     redis = connect(redis_url)
     async with model or ModelServer() as server:
         endpoint = Endpoint(server.url, "test-key", rehearsal=rehearsal)
-        app = await build_app(settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools)
+        app = await build_app(
+            settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools, after_call=after_call
+        )
         options: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.1, "auto_decompress": False}
         runner = web.AppRunner(app, **options)
         await runner.setup()

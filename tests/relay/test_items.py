@@ -98,3 +98,11 @@ def test_a_repr_shows_no_words(item: Item) -> None:
     """Neither the caller's words nor arguments nor results."""
     assert SECRET not in repr(item)
     assert SECRET not in f"{[item]}"
+
+
+def test_what_was_sent_and_not_heard_is_stored() -> None:
+    """For reports; it makes no difference to what was said."""
+    cut = AssistantItem("Let me", "interrupted", sent="Let me look.")
+    found = load_item(dump_item(cut))
+    assert isinstance(found, AssistantItem) and found.sent == "Let me look."
+    assert cut == AssistantItem("Let me", "interrupted")

@@ -70,10 +70,44 @@ async def test_a_person_is_not_hidden_by_an_alias(people: People) -> None:
 async def test_only_anonymous_callers_expire(people: People, redis: Redis) -> None:
     """A person with an address is kept; one without goes with the call."""
     nobody = person_id("phone", "anonymous", "CA1")
+    for each in (nobody, ANN):
+        await people.seen(each, 1000)
     await people.update(nobody, first_name="Zoe")
     await people.update(ANN, first_name="Ann")
     assert 50 < await redis.ttl(person_key(nobody)) <= 60
     assert await redis.ttl(person_key(ANN)) == -1
+
+
+async def test_what_is_learnt_of_nobody_expires(people: People, redis: Redis) -> None:
+    """A call may still write of somebody who was forgotten in the middle of it; from the next contact on it is kept."""
+    await people.update(ANN, first_name="Ann")
+    await people.update(ANN, last_name="Lee")
+    assert 50 < await redis.ttl(person_key(ANN)) <= 60
+    await people.seen(ANN, 1000)
+    assert await redis.ttl(person_key(ANN)) == -1
+    assert await people.get(ANN) == Person(ANN, "Ann", "Lee")
+
+
+async def test_first_contact_overwrites_nothing(people: People) -> None:
+    """It makes the person, and later ones move the last contact; repeated or late ones change nothing."""
+    assert await people.seen(ANN, 2000) == ANN
+    await people.update(ANN, first_name="Ann")
+    for at in (5000, 3000, 5000):
+        assert await people.seen(ANN, at) == ANN
+    ann = await people.get(ANN)
+    assert ann == Person(ANN, "Ann")
+    assert ann is not None and (ann.first_seen, ann.last_seen) == (2000, 5000)
+
+
+async def test_contact_by_an_alias_is_contact_with_the_person(people: People, redis: Redis) -> None:
+    """It is told under which id they are kept, and the alias stays an alias."""
+    await people.seen(ANN, 1000)
+    assert await people.link("telegram:77", ANN)
+    assert await people.seen("telegram:77", 9000) == ANN
+    ann = await people.get(ANN)
+    assert ann is not None and ann.last_seen == 9000
+    assert await redis.hgetall(person_key("telegram:77")) == {b"alias": ANN.encode()}
+    assert await people.ids("telegram:77") == [ANN, "telegram:77"]
 
 
 @pytest.mark.parametrize(
