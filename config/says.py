@@ -38,6 +38,8 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "en": "I'm sorry, nobody can be reached right now. Please call again later.",
         "es": "Lo siento, ahora mismo no hay nadie disponible. Por favor, llame más tarde.",
     },
+    # The call is recorded; said before the greeting.
+    "recorded": {"en": "This call is recorded.", "es": "Esta llamada se graba."},
     # Neither side has said anything for a while; and when that did not help.
     "still_there": {"en": "Are you still there?", "es": "¿Sigue ahí?"},
     "silence_goodbye": {

@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from channels.twilio.tickets import InvalidTicket, Ticket, Tickets
-from handlers.voice import TICKET
+from handlers.connecting import TICKET
 from relay.errors import StoreError
 from relay.frames import Setup
 

@@ -19,11 +19,18 @@ from config.agents import load_agents
 from config.definition import AgentDefinition
 from config.settings import Settings
 from handlers.admission import Admission
+from handlers.bearer import Bearer
+from handlers.call_memory import CallMemory
 from handlers.calls import Calls
+from handlers.connecting import Connector
+from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.guard import TwilioGate
+from handlers.handover import STUDIO, Destination, Handover
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
+from handlers.outbound import OutboundRoute
+from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
@@ -47,9 +54,11 @@ from relay.models.sockets import Sockets
 from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
+from relay.store.callstatus import CallStatus
 from relay.store.client import connect, translate
 from relay.store.due import Due
 from relay.store.effects import Effects
+from relay.store.outbound import OutboundCalls
 from relay.store.tickets import Tickets as TicketRecord
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
@@ -145,17 +154,30 @@ async def build_app(
         left=after_calls.left,
         can_transfer=can_transfer(settings),
     )
+    statuses = CallStatus(redis, settings.call_history_hours * 3600)
+    memory = CallMemory(statuses)
+    connector = Connector(gate, agents, settings.default_agent, tickets)
+    handover = Handover(
+        gate, connector, memory, destination_of(settings), people=stores.people, ended=after_calls.ended
+    )
     voice = VoiceWebhooks(
         gate,
-        agents,
-        settings.default_agent,
-        tickets,
+        connector,
+        handover,
+        memory,
         people=stores.people,
-        transfer_to=settings.transfer_to or "",
         resume_limit=settings.resume_limit,
         ended=after_calls.ended,
         draining=draining.is_set,
     )
+    dialler = Dialler(
+        line_of(settings),
+        rest,
+        OutboundCalls(redis, settings.outbound_per_minute),
+        agents,
+        missing=missing_for_calls(settings),
+    )
+    api_token = settings.api_token.get_secret_value() if settings.api_token else ""
     socket = RelaySocket(
         gate,
         Admission(tickets, conversations),
@@ -172,6 +194,9 @@ async def build_app(
         app,
         Handlers(
             voice=voice,
+            handover=handover,
+            progress=CallProgress(gate, connector, statuses, memory, calls=rest, ended=after_calls.ended),
+            outbound=OutboundRoute(Bearer(api_token), dialler, settings.default_agent),
             relay=socket,
             status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
@@ -189,8 +214,6 @@ async def build_app(
         await asyncio.wait([watch])
         await jobs.drain(settings.tool_deadline)
         await messaging.close()
-        if rest is not None:
-            await rest.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
@@ -198,6 +221,8 @@ async def build_app(
             await reporting.close()
         await warmth.close()
         await model.close()
+        if rest is not None:
+            await rest.close()
         await redis.aclose()
 
     app.cleanup_ctx.append(lifetime)
@@ -208,6 +233,16 @@ async def build_app(
 def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
     assert settings.report_url is not None and settings.report_secret is not None
     return HttpReports(http, settings.report_url, settings.report_secret.get_secret_value())
+
+
+def destination_of(settings: Settings) -> Destination:
+    """Where calls are handed to."""
+    return Destination(
+        settings.transfer_to or "",
+        settings.transfer_workflow_sid or "",
+        settings.transfer_studio_flow or "",
+        settings.twilio_api_base or STUDIO,
+    )
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:

@@ -15,8 +15,9 @@ from channels.twilio.tickets import Ticket
 from channels.twilio.twiml import session_attributes
 from config.definition import AgentDefinition
 from config.prompts import render_prompt
+from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
+from handlers.connecting import CLOSED, CLOSED_NOTE, opening, returned_note
 from handlers.relay_socket import AiohttpSocket
-from handlers.voice import PROVIDER, SECOND, other_end, own_end
 from relay.conversations import Conversations
 from relay.errors import Fenced
 from relay.frames import Setup
@@ -92,6 +93,7 @@ class Calls:
         agent = self._agents.get(ticket.agent, self._default)
         epoch = epoch_ms()
         second = setup.custom_parameters.get(PROVIDER) == SECOND
+        closed = setup.custom_parameters.get(CLOSED) == "1"
         number = other_end(setup.from_, setup.to, setup.direction)
         person = person_id("phone", number, setup.call_sid)
         context = ToolContext(
@@ -124,21 +126,22 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                self._rules(agent, epoch, attempt, second=second),
+                self._rules(agent, epoch, attempt, second=second, closed=closed),
                 SessionParts(
                     model=self._model,
-                    request=self._request(agent),
+                    request=self._request(agent, closed=closed),
                     tools=self._tools,
                     writer=writer,
                     effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch, masks),
                     telemetry=self._telemetry,
-                    instructions=lambda: self._instructions(agent, context.person),
+                    instructions=lambda: self._instructions(agent, context.person, closed=closed),
                     admitted=admitted,
                     context=context,
                     masks=masks,
                     foreseen=self._foreseen,
                     begun=lambda at_ms: self._begun(setup.call_sid, person, at_ms),
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
+                    returned=returned_note(setup.custom_parameters),
                 ),
                 resumed=attempt > 0,
             )
@@ -147,7 +150,7 @@ class Calls:
             self._conversations.release(writer)
             self._left(setup.call_sid)
 
-    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool) -> CallRules:
+    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool, closed: bool) -> CallRules:
         attributes = session_attributes(agent, second=second)
         own = {name: value for name, value in agent.limits.items() if name in CallLimits.__dataclass_fields__}
         keys = {
@@ -159,7 +162,7 @@ class Calls:
             policy=self._tools.policy,
             canonical=self._tools.canonical,
             epoch=epoch,
-            greeting="" if attempt else agent.greeting,
+            greeting="" if attempt else opening(agent, closed=closed),
             language=agent.language,
             keys=keys,
             interruptible=attributes.get("interruptible", "any") in ("any", "speech", "true"),
@@ -172,9 +175,9 @@ class Calls:
             **(asdict(self._limits) | own),
         )
 
-    def _request(self, agent: AgentDefinition) -> ModelRequest:
+    def _request(self, agent: AgentDefinition, *, closed: bool) -> ModelRequest:
         return ModelRequest(
-            self._prompt(agent, None),
+            self._prompt(agent, None, closed=closed),
             (),
             self._tools.specs(agent.tools),
             self._model_name(agent),
@@ -184,16 +187,17 @@ class Calls:
             stall_deadline=agent.limits.get("stall_deadline"),
         )
 
-    def _prompt(self, agent: AgentDefinition, person: Person | None) -> str:
+    def _prompt(self, agent: AgentDefinition, person: Person | None, *, closed: bool) -> str:
         demos = [other for other in self._agents.values() if other.name != agent.name]
         known = asdict(person) if person else None
-        return with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
+        prompt = with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
+        return f"{prompt}\n{CLOSED_NOTE}\n" if closed else prompt
 
-    async def _instructions(self, agent: AgentDefinition, person: str) -> str:
+    async def _instructions(self, agent: AgentDefinition, person: str, *, closed: bool) -> str:
         """The agent's prompt for this person; for a stranger where nobody can be looked up in time."""
         try:
             async with asyncio.timeout(self._limits.prepare_deadline):
-                return self._prompt(agent, await self._people.get(person))
+                return self._prompt(agent, await self._people.get(person), closed=closed)
         except Exception as error:  # whatever is wrong with what is stored: the call goes on with a stranger
             log.warning("person not looked up", error=type(error).__name__)
-            return self._prompt(agent, None)
+            return self._prompt(agent, None, closed=closed)

@@ -12,8 +12,8 @@ from aiohttp import WSCloseCode, WSMessage, WSMsgType, web
 
 from channels.twilio.tickets import InvalidTicket, Ticket
 from handlers.admission import Admission, Admitted
+from handlers.connecting import ATTEMPT
 from handlers.guard import TwilioGate
-from handlers.voice import ATTEMPT
 from relay.errors import InvalidFrame
 from relay.frames import Setup, parse_incoming
 from relay.telemetry import Telemetry

@@ -7,16 +7,25 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from config.settings import Settings
+from handlers.callbacks import ACTION, AMD, DIALLED, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
+from handlers.dialling import missing_for_calls
 from handlers.guard import closed
+from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.outbound import OutboundRoute
+from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
-from handlers.twilio_status import STATUS, TwilioStatus
-from handlers.voice import ACTION, INCOMING, RELAY, VoiceWebhooks
+from handlers.twilio_status import STATUS as MESSAGE_STATUS
+from handlers.twilio_status import TwilioStatus
+from handlers.voice import VoiceWebhooks
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
     voice: VoiceWebhooks
+    handover: Handover
+    progress: CallProgress
+    outbound: OutboundRoute
     relay: RelaySocket
     status: TwilioStatus
     health: Health
@@ -31,11 +40,16 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool)
     """``twilio_closed``: the routes for Twilio look absent, whatever the method."""
     app.router.add_post(INCOMING, handlers.voice.incoming)
     app.router.add_post(ACTION, handlers.voice.action)
+    app.router.add_post(DIALLED, handlers.handover.dialled)
+    app.router.add_post(WHISPER, handlers.handover.whisper)
+    app.router.add_post(STATUS, handlers.progress.status)
+    app.router.add_post(AMD, handlers.progress.amd)
     app.router.add_get(RELAY, handlers.relay.handle, allow_head=False)
-    app.router.add_post(STATUS, handlers.status.message)
+    app.router.add_post(MESSAGE_STATUS, handlers.status.message)
     if twilio_closed:
-        for path in (INCOMING, ACTION, RELAY, STATUS):
+        for path in (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS):
             app.router.add_route("*", path, _closed)
+    app.router.add_post(OUTBOUND, handlers.outbound.place)
     app.router.add_get(LIVE, handlers.health.live)
     app.router.add_get(READY, handlers.health.ready)
     app.router.add_get(METRICS, handlers.metrics.show)
@@ -51,8 +65,13 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
     return [
         (f"POST {INCOMING}", twilio),
         (f"POST {ACTION}", twilio),
-        (f"GET  {RELAY}", twilio),
+        (f"POST {DIALLED}", twilio),
+        (f"POST {WHISPER}", twilio),
         (f"POST {STATUS}", twilio),
+        (f"POST {AMD}", twilio),
+        (f"GET  {RELAY}", twilio),
+        (f"POST {MESSAGE_STATUS}", twilio),
+        (f"POST {OUTBOUND}", _outbound(settings)),
         (f"GET  {LIVE}", "open"),
         (f"GET  {READY}", "open"),
         (f"GET  {METRICS}", metrics),
@@ -64,3 +83,11 @@ def reports_state(settings: Settings) -> str:
     if settings.report_url is None:
         return "off: REPORT_URL"
     return "on" if settings.report_secret else "off: REPORT_SECRET"
+
+
+def _outbound(settings: Settings) -> str:
+    if settings.api_token is None:
+        return "closed: API_TOKEN"
+    if missing := missing_for_calls(settings):
+        return f"bearer token; places no calls: {', '.join(missing)}"
+    return "bearer token" if settings.outbound_countries else "bearer token; places no calls: OUTBOUND_COUNTRIES"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 
 from config.agents import ToolCheck
 from config.definition import AgentDefinition
 from config.menu import Menus
 from config.settings import Settings
+from handlers.connecting import is_closed
 from handlers.stores import Stores, open_stores
 from relay.jobs import Jobs
 from relay.store.client import connect
@@ -34,7 +36,9 @@ def make_tools(
         settings.tool_deadline,
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
     )
-    add_call_control(registry, can_transfer=can_transfer(settings))
+    add_call_control(
+        registry, can_transfer=can_transfer(settings), closed=lambda name: _nobody_there(agents().get(name))
+    )
     add_keypad(registry)
     add_profile(registry, stores.people)
     add_texting(registry, texting)
@@ -47,6 +51,11 @@ def make_tools(
 def can_transfer(settings: Settings) -> bool:
     """Whether there is any way to hand a call to a person."""
     return bool(settings.transfer_to or settings.transfer_workflow_sid or settings.transfer_studio_flow)
+
+
+def _nobody_there(agent: AgentDefinition | None) -> bool:
+    """Whether the agent's business is closed and its calls are answered all the same, by the agent."""
+    return agent is not None and bool(agent.closed_greeting) and is_closed(agent, time.time())
 
 
 def tool_check(settings: Settings) -> ToolCheck:

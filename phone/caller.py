@@ -44,9 +44,10 @@ class Caller:
 
     base_url: where the app listens. public_url and token: what requests are signed for and with; no token, no
     signature. cumulative: an interrupt reports the whole talk cycle so far instead of the clause being played.
-    key_first: a key that interrupts is sent before the ``interrupt`` instead of after it. headers: sent with every
-    request, as a proxy might. http: a client session shared by several callers. listen: told of every word as it is
-    heard. ``record`` holds everything that happened.
+    key_first: a key that interrupts is sent before the ``interrupt`` instead of after it. person: what becomes of a
+    call to a person, as Twilio's DialCallStatus. outbound: the app has placed the call, from ``from_``. headers: sent
+    with every request, as a proxy might. http: a client session shared by several callers. listen: told of every word
+    as it is heard. ``record`` holds everything that happened.
 
     Entering raises CallRefused or BadTwiml if the app does not take the call; leaving hangs up if nobody has. Waiting
     methods raise TimeoutError, and may be cancelled at any time without harm to the call. What acts on the session
@@ -68,6 +69,8 @@ class Caller:
         pace: Pace | None = None,
         cumulative: bool = False,
         key_first: bool = False,
+        person: str = "completed",
+        outbound: bool = False,
         headers: Mapping[str, str] | None = None,
         http: aiohttp.ClientSession | None = None,
         listen: Callable[[Event], None] = lambda event: None,
@@ -78,6 +81,7 @@ class Caller:
         self._pace = pace or Pace()
         self._cumulative = cumulative
         self._key_first = key_first
+        self._person, self._outbound = person, outbound
         self._http = http
         self._own_http = http is None
         self._listen = listen
@@ -297,13 +301,15 @@ class Caller:
             self._from,
             self._to,
             self._listen,
+            self._person,
+            self._outbound,
         )
         try:
             following = await self._webhooks.incoming()
             if isinstance(following, Outcome):
                 self.outcome = following
             else:
-                session = await self._open(following, "RINGING")
+                session = await self._open(following, "IN_PROGRESS" if self._outbound else "RINGING")
                 self._serving = asyncio.create_task(self._serve(session), name="caller")
                 self._serving.add_done_callback(lambda task: self._changed())
         except BaseException:
@@ -358,7 +364,7 @@ class Caller:
             account_sid=self._account_sid,
             from_=self._from,
             to=self._to,
-            direction="inbound",
+            direction="outbound-api" if self._outbound else "inbound",
             call_status=status,
             call_type="PSTN",
             custom_parameters=relay.parameters,

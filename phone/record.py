@@ -125,7 +125,8 @@ class Record:
     interrupts: the heard text of each utterance that was cut by the caller. faults: frames Twilio would refuse, by
     reason. stray_closings: closing frames without an open talk cycle. unplayed_at_end: sent, and not played when the
     app sent ``end``. actions: the fields of each action callback. close_codes: of each websocket, by whoever closed it
-    first; 1006 for a lost connection.
+    first; 1006 for a lost connection. whispers: what a person was told before they were connected. tasks: attributes of
+    the tasks the call was queued with. recorded: Twilio was told to record the call.
     """
 
     turns: list[Turn]
@@ -140,6 +141,9 @@ class Record:
     unplayed_at_end: str = field(default="", repr=False)
     actions: list[dict[str, str]] = field(default_factory=list, repr=False)
     close_codes: list[int] = field(default_factory=list)
+    whispers: list[str] = field(default_factory=list, repr=False)
+    tasks: list[str] = field(default_factory=list, repr=False)
+    recorded: bool = False
 
     @property
     def turn(self) -> Turn:

@@ -1,11 +1,12 @@
 """TwiML as Twilio reads it: the verbs this program answers with, in order.
 
-Source: Twilio's TwiML reference for ``<Connect>``, ``<ConversationRelay>``, ``<Dial>``, ``<Say>``, ``<Redirect>`` and
-``<Hangup>``. Anything Twilio would refuse raises ``BadTwiml`` with Twilio's error code.
+Source: Twilio's TwiML reference for ``<Connect>``, ``<ConversationRelay>``, ``<Dial>``, ``<Enqueue>``, ``<Start>``,
+``<Say>``, ``<Redirect>`` and ``<Hangup>``. Anything Twilio would refuse raises ``BadTwiml`` with Twilio's error code.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Literal, cast
 from xml.etree import ElementTree
@@ -71,9 +72,27 @@ class Say:
 
 @dataclass(frozen=True, slots=True)
 class Dial:
-    """A number, or the text of whatever else is dialled."""
+    """A number, or the text of whatever else is dialled. ``action`` is asked how the call goes on afterwards, ""
+    for the verbs that follow; ``url`` for what the person hears before being connected."""
 
     number: str = field(repr=False)
+    action: str = ""
+    url: str = ""
+    attributes: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueue:
+    """A queue of TaskRouter's. ``task``: the attributes of the task, as text."""
+
+    workflow_sid: str
+    task: str = field(repr=False)
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """``<Start><Recording>``: the call is recorded from now on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +116,7 @@ class Other:
 _MODES = ("interruptible", "welcomeGreetingInterruptible", "reportInputDuringAgentSpeech")
 _FLAGS = ("partialPrompts", "deepgramSmartFormat", "ignoreBackchannel", "preemptible", "dtmfDetection")
 
-Verb = ConversationRelay | Say | Dial | Redirect | Hangup | Other
+Verb = ConversationRelay | Say | Dial | Enqueue | Recording | Redirect | Hangup | Other
 
 
 def parse_twiml(document: bytes) -> tuple[Verb, ...]:
@@ -123,13 +142,40 @@ def _verb(element: ElementTree.Element) -> Verb:
         case "Say":
             return Say(text, element.get("language", ""))
         case "Dial":
-            return Dial(text)
+            return _dial(element, text)
+        case "Enqueue":
+            return _enqueue(element)
+        case "Start" if element.find("Recording") is not None:
+            return Recording()
         case "Redirect":
             return Redirect(text, element.get("method", "POST"))
         case "Hangup" | "Reject":
             return Hangup()
         case other:
             return Other(other)
+
+
+def _dial(dial: ElementTree.Element, text: str) -> Dial:
+    timeout = dial.get("timeout", "30")
+    if not timeout.isdecimal() or not 5 <= int(timeout) <= 600:
+        raise BadTwiml("timeout is not 5 to 600 seconds", 13212)
+    sip = dial.find("Sip")
+    if sip is not None and not text.lower().startswith(("sip:", "sips:")):
+        raise BadTwiml("the address in Sip is none", 13221)
+    noun = sip if sip is not None else dial.find("Number")
+    return Dial(text, dial.get("action", ""), noun.get("url", "") if noun is not None else "", dict(dial.attrib))
+
+
+def _enqueue(enqueue: ElementTree.Element) -> Enqueue:
+    task = enqueue.findtext("Task", "")
+    if task:
+        try:
+            attributes = json.loads(task)
+        except ValueError:
+            attributes = None
+        if not isinstance(attributes, dict):
+            raise BadTwiml("the task's attributes are not a JSON object", 14220)
+    return Enqueue(enqueue.get("workflowSid", ""), task, enqueue.get("action", ""))
 
 
 def _connect(connect: ElementTree.Element) -> Verb:

@@ -5,21 +5,27 @@ Source: Twilio's voice webhook fields, and the action callback of ``<Connect>`` 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 from phone.exchange import CallRefused, Exchange
 from phone.playback import Pace
 from phone.record import Ending, Event, Line, Notice, Outcome, Record
-from phone.twiml import BadTwiml, ConversationRelay, Dial, Hangup, Redirect, Say, Verb
+from phone.twiml import BadTwiml, ConversationRelay, Dial, Enqueue, Hangup, Recording, Redirect, Say, Verb
 
 TWIML_STEPS = 20
+
+_FLOW = re.compile(r"/v1/Accounts/[^/]+/Flows/(FW[0-9a-fA-F]+)$")
+_TAKEN = ("completed", "answered")
 
 
 @dataclass(frozen=True, slots=True)
 class Webhooks:
-    """``path``: the voice webhook's, from the app's root on, with its query."""
+    """``path``: the voice webhook's, from the app's root on, with its query. ``person``: what becomes of a call to a
+    person, as Twilio's DialCallStatus. ``outbound``: the app has placed the call."""
 
     exchange: Exchange
     record: Record
@@ -29,11 +35,15 @@ class Webhooks:
     from_: str = field(repr=False)
     to: str = field(repr=False)
     listen: Callable[[Event], None] = field(repr=False)
+    person: str = "completed"
+    outbound: bool = False
 
     async def incoming(self) -> ConversationRelay | Outcome:
         """The call comes in. Raises CallRefused or BadTwiml."""
         url = self.exchange.address(self.path)
-        return await self._follow(await self.exchange.fetch(url, self._fields("ringing")), url, "agent")
+        return await self._follow(
+            await self.exchange.fetch(url, self._fields("in-progress" if self.outbound else "ringing")), url, "agent"
+        )
 
     async def action(
         self, relay: ConversationRelay, session_id: str, opened: float, ending: Ending
@@ -78,8 +88,21 @@ class Webhooks:
                 case Say(text):
                     self.record.story.append(Line("twilio", text))
                     self.listen(Notice(text))
-                case Dial(number):
-                    return Outcome("transfer", number)
+                case Dial() as dial:
+                    following = await self._dialled(dial, url)
+                    if following is None:
+                        return Outcome("transfer", dial.number)
+                    pending = list(following)
+                case Enqueue() as queue:
+                    following = await self._queued(queue, url)
+                    if following is None:
+                        return Outcome("transfer", f"queue {queue.workflow_sid}")
+                    pending = list(following)
+                case Recording():
+                    self.record.recorded = True
+                    self.listen(Notice("the call is recorded"))
+                case Redirect(target) if flow := _FLOW.search(urlsplit(target).path):
+                    return Outcome("transfer", f"Studio flow {flow[1]}")
                 case Redirect(target, method):
                     pending = list(await self.exchange.fetch(target, self._fields("in-progress"), method, against=url))
                 case Hangup():
@@ -87,6 +110,26 @@ class Webhooks:
                 case _:
                     pass
         return Outcome("lost", error="the documents lead nowhere")
+
+    async def _dialled(self, dial: Dial, url: str) -> Sequence[Verb] | None:
+        """What the app has done once the person's call is over; None where a person has taken it."""
+        taken = self.person in _TAKEN
+        if taken and dial.url:
+            leg = self._fields("in-progress") | {"CallSid": "CA" + "d" * 32, "ParentCallSid": self.record.call_sid}
+            for verb in await self.exchange.fetch(dial.url, leg, against=url):
+                if isinstance(verb, Say):
+                    self.record.whispers.append(verb.text)
+        return await self._after(dial.action, url, {"DialCallStatus": self.person}, taken=taken)
+
+    async def _queued(self, queue: Enqueue, url: str) -> Sequence[Verb] | None:
+        self.record.tasks.append(queue.task)
+        taken = self.person in _TAKEN
+        return await self._after(queue.action, url, {"QueueResult": "bridged" if taken else "leave"}, taken=taken)
+
+    async def _after(self, action: str, url: str, report: dict[str, str], *, taken: bool) -> Sequence[Verb] | None:
+        fields = self._fields("completed" if taken else "in-progress") | report
+        verbs = await self.exchange.fetch(action, fields, against=url) if action else ()
+        return None if taken else verbs
 
     def _fields(self, call_status: str) -> dict[str, str]:
         return {
@@ -100,5 +143,5 @@ class Webhooks:
             "CallerCountry": "US",
             "CallerCity": "",
             "CallStatus": call_status,
-            "Direction": "inbound",
+            "Direction": "outbound-api" if self.outbound else "inbound",
         }

@@ -34,9 +34,10 @@ class _Farewell:
     cut: bool = False
 
 
-def handover(reason: str, summary: str) -> End:
-    """The action callback dials the number of a person."""
-    return End({"reasonCode": "live-agent-handoff", "reason": reason, "summary": summary}, "transferred")
+def handover(reason: str, summary: str, language: str) -> End:
+    """The action callback hands the call to a person. ``language``: the caller's."""
+    handoff = {"reasonCode": "live-agent-handoff", "reason": reason, "summary": summary, "language": language}
+    return End(handoff, "transferred")
 
 
 class Ending:
@@ -60,7 +61,7 @@ class Ending:
     def begin(self, effect: Ends, said: bool) -> None:
         """A tool asked for the end, or for a person. ``said``: the model has found words for it."""
         if isinstance(effect, Transfer):
-            line, end = "bridge", handover(effect.reason, effect.summary)
+            line, end = "bridge", handover(effect.reason, effect.summary, self._speaking.language)
         else:
             line, end = "goodbye", End(None, "agent")
         self.after("" if said else line, end)

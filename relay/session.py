@@ -97,7 +97,8 @@ class SessionParts:
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
     may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
     first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
-    as those of ``effects``."""
+    as those of ``effects``. ``returned``: what the model is told, and the caller by it, as the session begins: nobody
+    took the call it was to be handed over in."""
 
     model: LanguageModel
     request: ModelRequest
@@ -112,6 +113,7 @@ class SessionParts:
     begun: Callable[[int], object] = lambda at_ms: None
     reconnects: bool = False
     masks: Masks = field(default_factory=Masks)
+    returned: str = ""
 
 
 class CallSession:
@@ -333,6 +335,8 @@ class CallSession:
         if self._gate is not None:
             self._open(self._gate, before)
         elapsed = max(0, epoch - int(begun)) / 1000 if begun.isdecimal() else 0.0
+        if self._parts.returned and not before.same:
+            self._receive(Noted(self._parts.returned))  # before, so that the first turn is about it
         self._receive(Prepared(before.items, self._resumed or bool(before.items), elapsed))
 
     def _reconnected(self, before: Before) -> None:

@@ -210,7 +210,8 @@ class Turns:
             self._end("failed")
             self.cease()
             if self._rules.can_transfer:
-                self._ending.after("trouble_bridge", handover(TROUBLE, TROUBLE_SUMMARY), final=True)
+                end = handover(TROUBLE, TROUBLE_SUMMARY, self._speaking.language)
+                self._ending.after("trouble_bridge", end, final=True)
             else:
                 self._ending.after("trouble", End(None, "trouble"), final=True)
 

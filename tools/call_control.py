@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from relay.toolbox import EndCall, ToolContext, Transfer
 from tools.registry import ToolFunction, ToolRegistry, ToolResult
 
@@ -10,8 +12,11 @@ MAX_SUMMARY = 1000
 """Characters. Both travel through Twilio to whoever takes the call."""
 
 
-def call_control(can_transfer: bool) -> tuple[ToolFunction, ToolFunction]:
-    """``end_call`` and ``transfer_to_human``. ``can_transfer`` False: nobody can be reached."""
+def call_control(
+    can_transfer: bool, closed: Callable[[str], bool] = lambda agent: False
+) -> tuple[ToolFunction, ToolFunction]:
+    """``end_call`` and ``transfer_to_human``. ``can_transfer`` False: nobody can be reached. ``closed``: nor at this
+    hour, for the agent of that name."""
 
     async def end_call(context: ToolContext) -> ToolResult:
         """End the phone call. Say goodbye in the same answer, before you use this. Use it only when the caller has said
@@ -33,6 +38,14 @@ def call_control(can_transfer: bool) -> tuple[ToolFunction, ToolFunction]:
                     "message": "Nobody can be reached right now. Tell the caller, and offer what you can do yourself.",
                 }
             )
+        if closed(context.agent):
+            return ToolResult(
+                {
+                    "transferred": False,
+                    "message": "The business is closed at this hour and nobody can be reached. Tell the caller, and "
+                    "offer what you can do yourself.",
+                }
+            )
         message = "The caller is being connected to a person. Do not promise anything more."
         transfer = Transfer(_one_line(reason, MAX_REASON), _one_line(summary, MAX_SUMMARY))
         return ToolResult({"transferred": True, "message": message}, (transfer,))
@@ -40,8 +53,10 @@ def call_control(can_transfer: bool) -> tuple[ToolFunction, ToolFunction]:
     return end_call, transfer_to_human
 
 
-def add_call_control(registry: ToolRegistry, *, can_transfer: bool) -> None:
-    for function in call_control(can_transfer):
+def add_call_control(
+    registry: ToolRegistry, *, can_transfer: bool, closed: Callable[[str], bool] = lambda agent: False
+) -> None:
+    for function in call_control(can_transfer, closed):
         registry.add(function, terminal=True)
 
 

@@ -9,17 +9,24 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from twilio.twiml.voice_response import (
     Connect,
     ConversationRelay,
     Dial,
+    Enqueue,
     Hangup,
     Language,
     Number,
     Parameter,
+    Recording,
+    Redirect,
     Say,
+    Sip,
+    Start,
+    Task,
     VoiceResponse,
 )
 
@@ -30,6 +37,20 @@ RELAY_DEFAULTS: Mapping[str, str] = {"events": "speaker-events tokens-played", "
 _OF_PROVIDER = {"ttsProvider": "voice", "transcriptionProvider": "speechModel"}
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _SAY_LANGUAGE = re.compile(r"[a-z]{2,3}-[A-Z]{2}")
+
+DIAL_TIMEOUT = 30
+"""Seconds the telephone of a person rings before it counts as not answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Words for ``<Say>``, and the tag of their language."""
+
+    text: str = field(default="", repr=False)
+    language: str = ""
+
+
+NOTHING = Words()
 
 
 class RelayAgent(Protocol):
@@ -58,12 +79,14 @@ def connect(
     parameters: Mapping[str, str],
     greeting: str | None,
     second: bool = False,
+    record: bool = False,
 ) -> str:
     """``<Connect><ConversationRelay>``: hands the call to the websocket at ``relay_url``.
 
     ``parameters`` come back in ``setup.customParameters``. ``greeting`` is spoken by Twilio as the session opens; None
     for a session that goes on with a conversation, which would otherwise be greeted again. ``second``: as in
-    ``session_attributes``; the child of the session's own language does not bring back what was replaced.
+    ``session_attributes``; the child of the session's own language does not bring back what was replaced. ``record``:
+    the call is recorded from here on.
     """
     attributes = {**session_attributes(agent, second=second), "url": relay_url}
     attributes.pop(GREETING, None)
@@ -79,19 +102,52 @@ def connect(
         relay.append(Parameter(**_clean({"name": name, "value": value})))
     connection = Connect(**_clean({"action": action_url, "method": "POST"}))
     connection.append(relay)
-    return _document(connection)
+    return _document(*_recording(record), connection)
 
 
-def dial(number: str, *, first: str = "", language: str = "") -> str:
-    """Passes the call on to a number, after saying ``first`` if there is anything."""
-    call = Dial()
-    call.append(Number(_text(number)))
-    return _document(*_spoken(first, language), call)
+def dial(
+    destination: str,
+    *,
+    action_url: str,
+    whisper_url: str = "",
+    caller_id: str = "",
+    timeout: int = DIAL_TIMEOUT,
+    first: Words = NOTHING,
+    record: bool = False,
+) -> str:
+    """``<Dial>``: passes the call on to a number or a ``sip:`` address, after saying ``first`` if there is anything.
+
+    ``action_url`` is asked how the call goes on when the dialled one is over. ``whisper_url`` answers with what the
+    person hears before the two are connected. ``caller_id`` "": the caller's own number is shown.
+    """
+    own = {"callerId": caller_id} if caller_id else {}
+    call = Dial(**_clean({"action": action_url, "method": "POST", "timeout": str(timeout), **own}))
+    noun = Sip if destination.lower().startswith(("sip:", "sips:")) else Number
+    whisper = {"url": whisper_url, "method": "POST"} if whisper_url else {}
+    call.append(noun(_text(destination), **_clean(whisper)))
+    return _document(*_recording(record), *_spoken(first), call)
+
+
+def enqueue(workflow_sid: str, task: str, *, action_url: str, first: Words = NOTHING, record: bool = False) -> str:
+    """``<Enqueue>``: the call waits for an agent of TaskRouter. ``task``: the task's attributes, a JSON object."""
+    queue = Enqueue(**_clean({"workflowSid": workflow_sid, "action": action_url, "method": "POST"}))
+    queue.append(Task(_text(task)))
+    return _document(*_recording(record), *_spoken(first), queue)
+
+
+def redirect(url: str, *, first: Words = NOTHING, record: bool = False) -> str:
+    """``<Redirect>``: another program answers for the call from now on."""
+    return _document(*_recording(record), *_spoken(first), Redirect(_text(url), method="POST"))
+
+
+def say(words: Words) -> str:
+    """Says the words and nothing more, such as to a person who is about to be connected."""
+    return _document(*_spoken(words))
 
 
 def say_and_hangup(text: str = "", *, language: str = "") -> str:
     """Says the text, if there is any, and ends the call."""
-    return _document(*_spoken(text, language), Hangup())
+    return _document(*_spoken(Words(text, language)), Hangup())
 
 
 def empty() -> str:
@@ -113,12 +169,20 @@ def _document(*verbs: object) -> str:
     return str(response)
 
 
-def _spoken(text: str, language: str) -> tuple[Say, ...]:
-    if not text:
+def _spoken(words: Words) -> tuple[Say, ...]:
+    if not words.text:
         return ()
     # <Say> refuses what is no language of its own ("multi"); without one it speaks the account's default.
-    known = {"language": language} if _SAY_LANGUAGE.fullmatch(language) else {}
-    return (Say(_text(text), **known),)
+    known = {"language": words.language} if _SAY_LANGUAGE.fullmatch(words.language) else {}
+    return (Say(_text(words.text), **known),)
+
+
+def _recording(wanted: bool) -> tuple[Start, ...]:
+    if not wanted:
+        return ()
+    start = Start()
+    start.append(Recording(channels="dual"))
+    return (start,)
 
 
 def _clean(attributes: Mapping[str, str]) -> dict[str, str]:

@@ -206,6 +206,7 @@ async def test_handed_over_to_a_person(line: Running, words: str) -> None:
             "reasonCode": "live-agent-handoff",
             "reason": "user-requested",
             "summary": "Wants a person.",
+            "language": "en-US",
         }
         assert heard(call) == [words or BRIDGE]
         assert call.record.unplayed_at_end == ""

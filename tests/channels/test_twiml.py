@@ -105,11 +105,72 @@ def test_languages_and_parameters_are_children_in_order() -> None:
     ]
 
 
+ACTION = "https://h.example/voice/dialled?attempt=0&agent=default"
+
+
+def test_a_number_is_dialled() -> None:
+    """With the address that is asked afterwards, and what the person hears before being connected."""
+    (call,) = ElementTree.fromstring(
+        twiml.dial("+15550100200", action_url=ACTION, whisper_url="https://h.example/voice/whisper?call=CA1")
+    )
+    assert call.attrib == {"action": ACTION, "method": "POST", "timeout": "30"}
+    (number,) = call
+    assert (number.tag, number.text) == ("Number", "+15550100200")
+    assert number.attrib == {"url": "https://h.example/voice/whisper?call=CA1", "method": "POST"}
+
+
+def test_a_sip_address_is_dialled_as_one() -> None:
+    """In its own noun; the number shown is given where the caller's is none."""
+    (call,) = ElementTree.fromstring(
+        twiml.dial("sip:ada@example.com", action_url=ACTION, caller_id="+15550100100", timeout=20)
+    )
+    assert (call.get("callerId"), call.get("timeout")) == ("+15550100100", "20")
+    assert (call[0].tag, call[0].text, call[0].attrib) == ("Sip", "sip:ada@example.com", {})
+
+
 def test_dial_says_first_what_there_is_to_say() -> None:
-    """A transfer dials the number, after the words if any, in their language where <Say> knows it."""
-    assert twiml.dial("+15550100200").endswith("<Response><Dial><Number>+15550100200</Number></Dial></Response>")
-    assert twiml.dial("+15550100200", first="Sorry & bye", language="de-DE").endswith(
-        '<Response><Say language="de-DE">Sorry &amp; bye</Say><Dial><Number>+15550100200</Number></Dial></Response>'
+    """The words come before the verb, in their language where <Say> knows it."""
+    response = ElementTree.fromstring(
+        twiml.dial("+15550100200", action_url=ACTION, first=twiml.Words("Sorry & bye", "de-DE"))
+    )
+    assert [verb.tag for verb in response] == ["Say", "Dial"]
+    assert (response[0].text, response[0].get("language")) == ("Sorry & bye", "de-DE")
+
+
+def test_a_call_is_queued_with_its_task() -> None:
+    """The attributes of the task reach TaskRouter as they are, whatever they hold."""
+    task = '{"summary": "wants <b> & \\"more\\""}'
+    (queue,) = ElementTree.fromstring(twiml.enqueue("WW1", task, action_url=ACTION))
+    assert queue.attrib == {"workflowSid": "WW1", "action": ACTION, "method": "POST"}
+    assert (queue[0].tag, queue[0].text) == ("Task", task)
+
+
+def test_another_program_takes_the_call() -> None:
+    """A redirect posts to its address."""
+    (verb,) = ElementTree.fromstring(twiml.redirect("https://h.example/v1/Flows/FW1?a=1&b=2"))
+    assert (verb.tag, verb.text, verb.attrib) == (
+        "Redirect",
+        "https://h.example/v1/Flows/FW1?a=1&b=2",
+        {"method": "POST"},
+    )
+
+
+def test_recording_begins_before_anything_is_said() -> None:
+    """``<Start><Recording>`` is the first verb, of a call that is connected and of one that is passed on."""
+    for document in (
+        twiml.connect(
+            Agent(), relay_url="wss://h.example/r", action_url=ACTION, parameters={}, greeting=None, record=True
+        ),
+        twiml.dial("+15550100200", action_url=ACTION, first=twiml.Words("Recorded."), record=True),
+    ):
+        first = ElementTree.fromstring(document)[0]
+        assert (first.tag, first[0].tag, first[0].attrib) == ("Start", "Recording", {"channels": "dual"})
+
+
+def test_words_and_nothing_more() -> None:
+    """A whisper is words alone."""
+    assert twiml.say(twiml.Words("Ada calls.", "en-US")).endswith(
+        '<Response><Say language="en-US">Ada calls.</Say></Response>'
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from config.hours import Hours
 from relay.errors import StoreError
 
 CALL = "CA" + "0" * 32
@@ -24,6 +25,7 @@ class Lines:
             "trouble": "Sorry, that went wrong.",
             "trouble_bridge": "Sorry, that went wrong.",
             "nobody": "Nobody can be reached.",
+            "recorded": "This is recorded.",
         }
     )
 
@@ -41,11 +43,22 @@ class StandInAgent:
     second: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[Mapping[str, str], ...] = ()
     says: Lines = Lines()
+    hours: Hours | None = None
+    timezone: str = "UTC"
+    closed_greeting: str = ""
+    voicemail: str = ""
+    record: bool = False
+
+    @property
+    def language(self) -> str:
+        return self.relay.get("ttsLanguage") or self.relay.get("language") or "en-US"
 
 
 @dataclass(frozen=True)
 class Known:
     agent: str
+    first_name: str = ""
+    last_name: str = ""
 
 
 class StandInPeople:
@@ -56,6 +69,7 @@ class StandInPeople:
         self.away = away
         self.silent = silent
         self.asked: list[str] = []
+        self.known: dict[str, Known] = {}
 
     async def get(self, person: str) -> Known | None:
         self.asked.append(person)
@@ -63,6 +77,8 @@ class StandInPeople:
             raise StoreError("away")
         if self.silent:
             await asyncio.Event().wait()
+        if person in self.known:
+            return self.known[person]
         agent = self.chosen.get(person)
         return None if agent is None else Known(agent)
 

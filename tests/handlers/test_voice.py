@@ -3,115 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import MultiDict
+from redis.asyncio import Redis
 from structlog.testing import capture_logs
-from twilio.request_validator import RequestValidator
 
-from channels.twilio.tickets import Tickets
+from config.hours import parse_hours
+from handlers.callbacks import ACTION, INCOMING, Deliveries, decide, handoff, other_end
 from handlers.guard import TwilioGate
-from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.voice import ACTION, INCOMING, Deliveries, VoiceWebhooks, decide, handoff, other_end
+from relay.store.callstatus import CallStatus
 from relay.store.people import People
-from tests.handlers.standins import CALL, NOW, SESSION, StandInAgent, StandInPeople, serving
-
-TOKEN = "test_auth_token"
-PUBLIC = "https://relay.example.com/phone"
-TRANSFER = "+15550100900"
-AGENTS = {
-    "default": StandInAgent(),
-    "sales": StandInAgent(name="sales", greeting="", relay={"ttsLanguage": "de-DE", "language": "multi"}),
-}
-TICKETS = Tickets([b"k" * 32], 120)
-GATE = TwilioGate(PublicAddress.parse(PUBLIC), TwilioSignatures([TOKEN]))
-
-INBOUND = {
-    "CallSid": CALL,
-    "AccountSid": "AC" + "0" * 32,
-    "From": "+15550100200",
-    "To": "+15550100100",
-    "CallStatus": "ringing",
-    "Direction": "inbound",
-    "CallerName": "",
-}
-ENDED = {"CallSid": CALL, "SessionId": SESSION, "CallStatus": "in-progress", "SessionStatus": "ended"}
-FAILED = {**ENDED, "SessionStatus": "failed", "ErrorCode": "64105", "ErrorMessage": "Websocket ended"}
-COMPLETED = {**ENDED, "SessionStatus": "completed", "CallStatus": "completed"}
-HANDOFF = {**ENDED, "HandoffData": '{"reasonCode":"live-agent-handoff","reason":"r","summary":"s"}'}
-RESUME = {**ENDED, "HandoffData": '{"reasonCode": "resume"}'}
-
-
-class Phone:
-    """Twilio's side of the webhooks: signs what it posts, follows the action URLs it is given."""
-
-    def __init__(self, client: TestClient[web.Request, web.Application], outcomes: list[str]) -> None:
-        self.client = client
-        self.outcomes = outcomes
-
-    async def post(self, path: str, fields: Mapping[str, str], **headers: str) -> tuple[int, str]:
-        form = MultiDict(fields)
-        signature = RequestValidator(TOKEN).compute_signature(PUBLIC + path, form)
-        response = await self.client.post(path, data=form, headers={"X-Twilio-Signature": signature, **headers})
-        if response.status == 200:
-            assert response.headers["Content-Type"] == "text/xml; charset=utf-8"
-        return response.status, await response.text()
-
-    async def twiml(self, path: str, fields: Mapping[str, str], **headers: str) -> ElementTree.Element:
-        status, text = await self.post(path, fields, **headers)
-        assert status == 200, text
-        return ElementTree.fromstring(text)
-
-
-@asynccontextmanager
-async def phone(
-    gate: TwilioGate = GATE,
-    *,
-    agents: Mapping[str, StandInAgent] = AGENTS,
-    transfer_to: str = TRANSFER,
-    **given: Any,
-) -> AsyncIterator[Phone]:
-    outcomes: list[str] = []
-    voice = VoiceWebhooks(
-        gate,
-        agents,
-        "default",
-        TICKETS,
-        transfer_to=transfer_to,
-        ended=lambda call_sid, outcome: outcomes.append(outcome),
-        now=lambda: NOW,
-        **given,
-    )
-    async with serving(web.post(INCOMING, voice.incoming), web.post(ACTION, voice.action)) as client:
-        yield Phone(client, outcomes)
-
-
-def connect_of(twiml: ElementTree.Element) -> tuple[str, Mapping[str, str], Mapping[str, str]]:
-    """The action URL, the attributes of the ConversationRelay and the parameters."""
-    (connect,) = twiml
-    (relay,) = connect
-    parameters = {child.attrib["name"]: child.attrib["value"] for child in relay if child.tag == "Parameter"}
-    return connect.attrib["action"], relay.attrib, parameters
-
-
-def without_ticket(twiml: ElementTree.Element) -> str:
-    for parameter in twiml.iter("Parameter"):
-        if parameter.get("name") == "ticket":
-            parameter.set("value", "")
-    return ElementTree.tostring(twiml, encoding="unicode")
-
-
-def verbs(twiml: ElementTree.Element) -> list[str]:
-    return [verb.tag for verb in twiml]
-
+from tests.handlers.standins import CALL, NOW, StandInAgent, StandInPeople
+from tests.handlers.voice_phone import (
+    COMPLETED,
+    ENDED,
+    FAILED,
+    HANDOFF,
+    INBOUND,
+    PUBLIC,
+    RESUME,
+    TICKETS,
+    TRANSFER,
+    connect_of,
+    phone,
+    verbs,
+    without_ticket,
+)
 
 # incoming
 
@@ -248,10 +170,11 @@ async def test_leaving_process_takes_no_new_call_but_answers_for_old_ones() -> N
 
 
 async def test_handoff_dials_a_person() -> None:
-    """``live-agent-handoff`` dials TRANSFER_TO."""
+    """``live-agent-handoff`` dials TRANSFER_TO, and asks us when that is over."""
     async with phone() as caller:
         (dial,) = await caller.twiml(ACTION + "?attempt=0&agent=default", HANDOFF)
         assert (dial.tag, dial[0].tag, dial[0].text) == ("Dial", "Number", TRANSFER)
+        assert dial.attrib["action"] == f"{PUBLIC}/voice/dialled?attempt=0&agent=default"
         assert caller.outcomes == ["transfer"]
 
 
@@ -489,9 +412,121 @@ def test_other_end_of_a_call() -> None:
 
 def test_memory_of_deliveries_is_bounded() -> None:
     """The oldest are forgotten."""
-    deliveries = Deliveries(limit=4)
+    deliveries: Deliveries[str] = Deliveries(limit=4)
     for n in range(10):
         deliveries.put([f"session {n}", f"token {n}"], "hangup")
     assert len(deliveries) == 4
     assert deliveries.get(["session 0"]) is None
     assert deliveries.get(["other", "token 9"]) == "hangup"
+
+
+# hours and recording
+
+MONDAY_NOON = 1_800_273_600.0  # 2027-01-18 12:00 UTC
+SHOP = parse_hours({"mon-fri": "9:00-17:00"})
+
+
+@pytest.mark.parametrize(
+    ("now", "timezone", "greeting"),
+    [
+        (MONDAY_NOON, "UTC", "Hello & welcome <friend>"),
+        (MONDAY_NOON, "America/Los_Angeles", "We are closed."),  # 4:00 there
+        (MONDAY_NOON + 6 * 3600, "UTC", "We are closed."),
+        (MONDAY_NOON + 6 * 3600, "America/New_York", "Hello & welcome <friend>"),
+        (MONDAY_NOON - 24 * 3600, "UTC", "We are closed."),
+    ],
+)
+async def test_outside_business_hours_another_greeting(now: float, timezone: str, greeting: str) -> None:
+    """By the agent's own clock; the session is told that the business is closed."""
+    agent = StandInAgent(hours=SHOP, timezone=timezone, closed_greeting="We are closed.")
+    async with phone(agents={"default": agent}, now=lambda: now) as caller:
+        _, relay, parameters = connect_of(await caller.twiml(INCOMING, INBOUND))
+    assert relay["welcomeGreeting"] == greeting
+    assert parameters.get("closed") == (None if greeting.startswith("Hello") else "1")
+
+
+async def test_outside_business_hours_the_call_goes_to_a_person() -> None:
+    """An agent without a greeting for them does not answer where there is somebody to pass the call to."""
+    async with phone(agents={"default": StandInAgent(hours=SHOP)}, now=lambda: MONDAY_NOON - 24 * 3600) as caller:
+        (dial,) = await caller.twiml(INCOMING, INBOUND)
+        assert (dial.tag, dial[0].text) == ("Dial", TRANSFER)
+
+
+async def test_outside_business_hours_with_nobody_to_pass_the_call_to() -> None:
+    """The agent answers as ever, and knows that the business is closed."""
+    agents = {"default": StandInAgent(hours=SHOP)}
+    async with phone(agents=agents, transfer_to="", now=lambda: MONDAY_NOON - 24 * 3600) as caller:
+        _, relay, parameters = connect_of(await caller.twiml(INCOMING, INBOUND))
+        assert (relay["welcomeGreeting"], parameters["closed"]) == ("Hello & welcome <friend>", "1")
+
+
+async def test_calls_we_place_have_no_hours() -> None:
+    """The person called is greeted as ever at any hour."""
+    agents = {"default": StandInAgent(hours=SHOP, closed_greeting="We are closed.")}
+    async with phone(agents=agents, now=lambda: MONDAY_NOON - 24 * 3600) as caller:
+        _, relay, parameters = connect_of(await caller.twiml(INCOMING, {**INBOUND, "Direction": "outbound-api"}))
+        assert relay["welcomeGreeting"] == "Hello & welcome <friend>"
+        assert "closed" not in parameters
+
+
+async def test_a_recorded_call_says_so_first() -> None:
+    """The recording begins before the socket is connected, and the notice is a part of the greeting."""
+    agents = {"default": StandInAgent(record=True), "silent": StandInAgent("silent", greeting="", record=True)}
+    async with phone(agents=agents) as caller:
+        twiml = await caller.twiml(INCOMING, INBOUND)
+        assert verbs(twiml) == ["Start", "Connect"]
+        assert connect_of(twiml)[1]["welcomeGreeting"] == "This is recorded. [en-US] Hello & welcome <friend>"
+        twiml = await caller.twiml(INCOMING + "?agent=silent", INBOUND)
+        assert connect_of(twiml)[1]["welcomeGreeting"] == "This is recorded. [en-US]"
+
+
+async def test_a_resumed_call_is_not_recorded_twice() -> None:
+    """Nor told so again."""
+    async with phone(agents={"default": StandInAgent(record=True)}) as caller:
+        twiml = await caller.twiml(ACTION + "?attempt=0&agent=default", FAILED)
+        assert verbs(twiml) == ["Connect"]
+        assert "welcomeGreeting" not in connect_of(twiml)[1]
+
+
+# the caller's language, and the agent of the call
+
+SPANISH = '{"reasonCode":"live-agent-handoff","reason":"r","summary":"s","language":"es"}'
+
+
+async def test_lines_are_in_the_callers_language() -> None:
+    """As the session handed it over; a language without a region gets the agent's, or a usual one."""
+    fields = {**ENDED, "HandoffData": SPANISH}
+    mexican = StandInAgent(languages=({"code": "es-MX"},))
+    for agent, tag in ((StandInAgent(), "es-US"), (mexican, "es-MX")):
+        async with phone(agents={"default": agent}, transfer_to="") as caller:
+            say = (await caller.twiml(ACTION + "?attempt=0&agent=default", fields))[0]
+            assert (say.text, say.get("language")) == (f"Nobody can be reached. [{tag}]", tag)
+
+
+async def test_lines_of_a_broken_session_are_in_the_language_on_record(redis: Redis) -> None:
+    """A session that failed hands nothing over: what it had noted in Redis is asked."""
+    await redis.hset(f"conversation:{{{CALL}}}:state", mapping={"language": "es-US"})  # type: ignore[misc]
+    async with phone(redis=redis, resume_limit=0) as caller:
+        say, dial = await caller.twiml(ACTION + "?attempt=0&agent=default", FAILED)
+        assert (say.text, say.get("language"), dial.tag) == ("Sorry, that went wrong. [es-US]", "es-US", "Dial")
+        assert "final=1" in dial.attrib["action"]
+
+
+async def test_the_agent_a_call_was_switched_to_has_it_again(redis: Redis) -> None:
+    """The resumed session, its ticket and its action are that agent's; a later switch does not change a repetition."""
+    key = f"conversation:{{{CALL}}}:state"
+    await redis.hset(key, mapping={"agent": "sales"})  # type: ignore[misc]
+    async with phone(redis=redis) as caller:
+        action, _, parameters = connect_of(await caller.twiml(ACTION + "?attempt=0&agent=default", FAILED))
+        assert action.endswith("attempt=1&agent=sales")
+        assert TICKETS.verify(parameters["ticket"], CALL).agent == "sales"
+        await redis.hset(key, mapping={"agent": "default"})  # type: ignore[misc]
+        action, _, _ = connect_of(await caller.twiml(ACTION + "?attempt=0&agent=default", FAILED))
+        assert action.endswith("attempt=1&agent=sales")
+
+
+async def test_what_became_of_a_session_is_on_record(redis: Redis) -> None:
+    """So that the call's last status, on any process, knows whether it was told of."""
+    async with phone(redis=redis) as caller:
+        await caller.twiml(ACTION + "?attempt=0&agent=default", COMPLETED)
+    assert (await CallStatus(redis, 60).read(CALL)).outcome == "completed"

@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from phone.twiml import BadTwiml, ConversationRelay, Dial, Hangup, Other, Redirect, Say, parse_twiml
+from phone.twiml import (
+    BadTwiml,
+    ConversationRelay,
+    Dial,
+    Enqueue,
+    Hangup,
+    Other,
+    Recording,
+    Redirect,
+    Say,
+    parse_twiml,
+)
 
 
 def test_a_connected_session() -> None:
@@ -44,6 +55,20 @@ def test_the_other_verbs_in_order() -> None:
     )
 
 
+def test_ways_to_a_person() -> None:
+    """A dialled number with what goes with it, a queue with its task, the beginning of a recording."""
+    document = (
+        b"<Response><Start><Recording channels='dual'/></Start>"
+        b"<Dial action='/dialled' timeout='20'><Sip url='/whisper'>sip:a@b.example</Sip></Dial>"
+        b"<Enqueue workflowSid='WW1' action='/dialled'><Task>{\"reason\": \"asked\"}</Task></Enqueue></Response>"
+    )
+    assert parse_twiml(document) == (
+        Recording(),
+        Dial("sip:a@b.example", "/dialled", "/whisper", {"action": "/dialled", "timeout": "20"}),
+        Enqueue("WW1", '{"reason": "asked"}', "/dialled"),
+    )
+
+
 RELAY = b"<Response><Connect><ConversationRelay %s/></Connect></Response>"
 
 
@@ -58,6 +83,9 @@ RELAY = b"<Response><Connect><ConversationRelay %s/></Connect></Response>"
         (RELAY % b"url='https://a.example'", 64102),
         (RELAY % b"url='wss://a.example' interruptible='sometimes'", 64101),
         (RELAY % b"url='wss://a.example' preemptible='yes'", 64101),
+        (b"<Response><Dial timeout='2'>+15550001</Dial></Response>", 13212),
+        (b"<Response><Dial><Sip>+15550001</Sip></Dial></Response>", 13221),
+        (b"<Response><Enqueue workflowSid='WW1'><Task>[]</Task></Enqueue></Response>", 14220),
     ],
 )
 def test_what_twilio_would_refuse(document: bytes, code: int) -> None:

@@ -193,7 +193,13 @@ def test_a_transfer_hands_over_with_its_reason() -> None:
     assert driver.frames == [LINES["bridge"], CLOSE]
     driver.wait(20.0)
     assert driver.ended == End(
-        {"reasonCode": "live-agent-handoff", "reason": "asked", "summary": "Wants a refund"}, "transferred"
+        {
+            "reasonCode": "live-agent-handoff",
+            "reason": "asked",
+            "summary": "Wants a refund",
+            "language": "en-US",
+        },
+        "transferred",
     )
     assert "refund" not in repr(driver.ended)
 

@@ -1,0 +1,93 @@
+"""What the webhooks of a call remember of it: in Redis, so that any process finds it, and briefly here.
+
+A caller is waiting while a webhook is answered: nothing here takes longer than its deadline, and whatever goes wrong,
+the call goes on without it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import structlog
+
+from relay.errors import StoreError
+from relay.store.callstatus import CallState, CallStatus
+
+DEADLINE = 0.3
+KEPT = 600.0  # seconds; a person's telephone rings, and is retried, for less
+MOST = 1000
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Whisper:
+    """What a person is told before they take a call, and the tag of its language."""
+
+    reason: str = field(default="", repr=False)
+    summary: str = field(default="", repr=False)
+    language: str = ""
+
+    @property
+    def text(self) -> str:
+        return " ".join(part if part[-1] in ".!?" else f"{part}." for part in (self.reason, self.summary) if part)
+
+
+class CallMemory:
+    """``store`` None: this process only. ``deadline``: seconds for each request to it. ``now``: epoch seconds."""
+
+    def __init__(
+        self,
+        store: CallStatus | None = None,
+        *,
+        deadline: float = DEADLINE,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._deadline = deadline
+        self._now = now
+        self._whispers: OrderedDict[str, tuple[Whisper, float]] = OrderedDict()
+
+    async def read(self, call_sid: str) -> CallState | None:
+        """What is known of the call; None where nobody can tell in time."""
+        if self._store is None:
+            return None
+        return await self._ask(self._store.read(call_sid), "call not looked up")
+
+    async def note(self, call_sid: str, **fields: str) -> None:
+        """Writes fields of the call (``CallState``) as well as it can."""
+        if self._store is not None:
+            await self._ask(self._store.note(call_sid, **fields), "call not noted")
+
+    async def keep(self, call_sid: str, whisper: Whisper) -> None:
+        """Keeps what is to be whispered; never in a URL, which logs and Twilio's console would show."""
+        now = self._now()
+        while self._whispers and (len(self._whispers) >= MOST or next(iter(self._whispers.values()))[1] <= now):
+            self._whispers.popitem(last=False)
+        self._whispers[call_sid] = whisper, now + KEPT
+        await self.note(call_sid, reason=whisper.reason, summary=whisper.summary, summary_language=whisper.language)
+
+    async def whisper(self, call_sid: str) -> Whisper | None:
+        """What was kept for this call; None for nothing, or nothing any more."""
+        kept, until = self._whispers.get(call_sid, (None, 0.0))
+        if kept is not None and until > self._now():
+            return kept
+        state = await self.read(call_sid)
+        if state is None or not (state.reason or state.summary):
+            return None
+        return Whisper(state.reason, state.summary, state.summary_language)
+
+    async def _ask(self, request: Awaitable[T], what: str) -> T | None:
+        try:
+            async with asyncio.timeout(self._deadline):
+                return await request
+        except (StoreError, TimeoutError) as error:
+            log.warning(what, error=type(error).__name__)
+            return None

@@ -1,0 +1,220 @@
+"""Placing a call: what must be true before Twilio is asked, and that a wish is carried out once.
+
+Used by ``POST /voice/outbound`` and by ``relay dial``. Twilio's request is not idempotent, so the claim of a key comes
+before it: where nobody knows whether a call was placed, the key is good for no other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Literal, Protocol
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import orjson
+import structlog
+
+from channels.twilio.rest import Account, Dialling
+from config.settings import Settings
+from handlers.callbacks import AMD, INCOMING, STATUS
+from relay.errors import ChannelRejected, ChannelUnavailable, RelayError, StoreError
+from relay.store.outbound import Claim, OutboundCalls
+
+PATIENCE = 10.0
+"""Seconds from a claim until nobody is still asking Twilio for it: a little more than a request's deadline."""
+LOOK_AGAIN = 0.1
+
+_NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
+
+log = structlog.get_logger(__name__)
+
+Reason = Literal[
+    "not_configured",
+    "bad_number",
+    "unknown_agent",
+    "country",
+    "rate",
+    "key_reused",
+    "outcome_unknown",
+    "refused",
+    "unavailable",
+    "store",
+]
+
+
+class DialRefused(RelayError):
+    """No call was placed, or nobody knows (``outcome_unknown``, ``unavailable``). ``retry_after``: seconds."""
+
+    code = "dial_refused"
+
+    def __init__(self, reason: Reason, message: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+class Phone(Protocol):
+    """Who places calls (``channels.twilio.rest.TwilioRest``)."""
+
+    async def call(self, dialling: Dialling, /) -> str:
+        """The sid of the call. Raises ChannelError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """``base``: PUBLIC_URL. ``number``: ours. ``countries``: calling codes that may be dialled."""
+
+    base: str
+    number: str = field(repr=False)
+    countries: Sequence[str] = ()
+
+
+def account_of(settings: Settings) -> Account | None:
+    """Who asks Twilio: the API key, or the account itself; None where the settings name neither."""
+    sid, base = settings.twilio_account_sid, settings.twilio_api_base or ""
+    if sid is None:
+        return None
+    if settings.twilio_api_key is not None and settings.twilio_api_secret is not None:
+        key, secret = settings.twilio_api_key, settings.twilio_api_secret
+        return Account(sid, key.get_secret_value(), secret.get_secret_value(), base)
+    if settings.twilio_auth_token:
+        return Account(sid, sid, settings.twilio_auth_token[0].get_secret_value(), base)
+    return None
+
+
+def missing_for_calls(settings: Settings) -> list[str]:
+    """The settings without which no call can be placed."""
+    missing = []
+    if settings.public_url is None:
+        missing.append("PUBLIC_URL")
+    if not settings.twilio_auth_token:
+        missing.append("TWILIO_AUTH_TOKEN")  # without it the routes Twilio then asks are closed
+    if settings.twilio_account_sid is None:
+        missing.append("TWILIO_ACCOUNT_SID")
+    if settings.twilio_phone_number is None:
+        missing.append("TWILIO_PHONE_NUMBER")
+    return missing
+
+
+class Dialler:
+    """``missing``: settings without which no call can be placed. ``agents``: whom a call may be for. ``now``: epoch
+    seconds. ``patience``: as above."""
+
+    def __init__(
+        self,
+        line: Line,
+        phone: Phone | None,
+        calls: OutboundCalls,
+        agents: Collection[str],
+        *,
+        missing: Sequence[str] = (),
+        now: Callable[[], float] = time.time,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._line = line
+        self._phone = phone
+        self._calls = calls
+        self._agents = agents
+        self._missing = missing
+        self._now = now
+        self._sleep = sleep
+        self._patience = patience
+
+    async def dial(self, to: str, agent: str, key: str = "") -> str:
+        """Places a call and returns its sid; with a key, the sid of the call that was placed for it. Raises
+        DialRefused. A cancel may leave a call placed; its key is then not good for another."""
+        phone = self._check(to, agent)
+        claimant = uuid4().hex
+        fingerprint = sha256(orjson.dumps([to, agent])).hexdigest()
+        claim = await self._claim(claimant, key, fingerprint)
+        if claim.kind == "done":
+            return claim.call_sid
+        query = urlencode({"agent": agent})
+        dialling = Dialling(
+            to=to,
+            from_=self._line.number,
+            url=f"{self._line.base}{INCOMING}?{query}",
+            status_callback=f"{self._line.base}{STATUS}",
+            amd_callback=f"{self._line.base}{AMD}?{query}",
+        )
+        try:
+            call_sid = await phone.call(dialling)
+        except ChannelRejected as error:
+            await self._settle(self._calls.give_back(claimant, key))
+            log.warning("call refused by twilio", status=error.status, twilio_code=error.vendor_code)
+            code = f" (its error {error.vendor_code})" if error.vendor_code else ""
+            raise DialRefused("refused", f"Twilio did not place the call{code}.") from None
+        except ChannelUnavailable as error:
+            log.warning("call not placed", status=error.status, twilio_code=error.vendor_code)
+            if error.status == 429:
+                await self._settle(self._calls.give_back(claimant, key))
+                raise DialRefused("unavailable", "Twilio takes no more calls at the moment.") from None
+            raise DialRefused("unavailable", "Twilio gave no answer: the call may have been placed or not.") from None
+        await self._settle(self._calls.placed(claimant, key, call_sid))
+        log.info("call placed", call_sid=call_sid, agent=agent)
+        return call_sid
+
+    def _check(self, to: str, agent: str) -> Phone:
+        if self._missing or self._phone is None:
+            names = ", ".join(self._missing) or "TWILIO_API_KEY"
+            raise DialRefused("not_configured", f"No call can be placed; these settings are missing: {names}.")
+        if not _NUMBER.fullmatch(to):
+            raise DialRefused("bad_number", "The number must be in E.164 form, such as +15550100200.")
+        if agent not in self._agents:
+            raise DialRefused("unknown_agent", "There is no agent of that name.")
+        if not any(to.startswith(code) for code in self._line.countries):
+            raise DialRefused("country", "Numbers of that country may not be dialled (OUTBOUND_COUNTRIES).")
+        return self._phone
+
+    async def _claim(self, claimant: str, key: str, fingerprint: str) -> Claim:
+        """A claim of ours, or the call another has placed for the key; who is placing it now is waited for."""
+        while True:
+            try:
+                claim = await self._calls.claim(claimant, key, fingerprint, self._now())
+            except StoreError:
+                raise DialRefused("store", "Redis does not answer, so a call could be placed twice.") from None
+            match claim.kind:
+                case "claimed" | "done":
+                    return claim
+                case "other":
+                    raise DialRefused("key_reused", "This Idempotency-Key was used for another call.")
+                case "rate":
+                    message = "Too many calls in a minute (OUTBOUND_PER_MINUTE)."
+                    raise DialRefused("rate", message, retry_after=claim.wait)
+            if self._now() - claim.since > self._patience:
+                message = "Whether a call was placed for this Idempotency-Key is not known; it is not placed again."
+                raise DialRefused("outcome_unknown", message)
+            await self._sleep(LOOK_AGAIN)
+
+    async def _settle(self, writing: Awaitable[None]) -> None:
+        """What has become of a key. Where it cannot be written the key stays claimed, which is the safe side."""
+        try:
+            await writing
+        except StoreError as error:
+            log.error("outcome of a placed call not written", error=type(error).__name__)
+
+
+def line_of(settings: Settings) -> Line:
+    return Line(settings.public_url or "", settings.twilio_phone_number or "", settings.outbound_countries)
+
+
+STATUS_OF: Mapping[Reason, int] = {
+    "not_configured": 503,
+    "bad_number": 400,
+    "unknown_agent": 400,
+    "country": 403,
+    "rate": 429,
+    "key_reused": 422,
+    "outcome_unknown": 409,
+    "refused": 502,
+    "unavailable": 503,
+    "store": 503,
+}
+"""The HTTP status each refusal is answered with."""
