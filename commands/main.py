@@ -14,6 +14,7 @@ COMMANDS = {
     "agents": ("commands.agents:agents", "Check the agents' files."),
     "apartments": ("commands.apartments:apartments", "Make the tours of the coming days."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
+    "dial": ("commands.dial:dial", "Have an agent call somebody."),
     "people": ("commands.people:people", "Show and forget the people who have called."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
 }
