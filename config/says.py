@@ -38,6 +38,12 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "en": "I'm sorry, nobody can be reached right now. Please call again later.",
         "es": "Lo siento, ahora mismo no hay nadie disponible. Por favor, llame más tarde.",
     },
+    # What a person hears before they take a call that the agent has not handed over itself.
+    "whisper_trouble": {
+        "en": "A call in which the voice agent has stopped working.",
+        "es": "Una llamada en la que el agente de voz ha dejado de funcionar.",
+    },
+    "whisper_hours": {"en": "A call outside business hours.", "es": "Una llamada fuera del horario de atención."},
     # The call is recorded; said before the greeting.
     "recorded": {"en": "This call is recorded.", "es": "Esta llamada se graba."},
     # Neither side has said anything for a while; and when that did not help.

@@ -80,7 +80,7 @@ class CallMemory:
         if kept is not None and until > self._now():
             return kept
         state = await self.read(call_sid)
-        if state is None or not (state.reason or state.summary):
+        if state is None or not state.summary_language:
             return None
         return Whisper(state.reason, state.summary, state.summary_language)
 

@@ -90,11 +90,11 @@ def decide(form: MultiMapping[str], attempt: int, *, resume_limit: int, can_tran
     reason = handoff(form).get("reasonCode", "")
     if status == "completed":
         return "completed"
+    if call_over and (status == "failed" or reason in ("live-agent-handoff", "resume")):
+        return "completed"
     if reason == "live-agent-handoff":
         return "transfer" if can_transfer else "nobody"
     if status == "failed" or reason == "resume":
-        if call_over:
-            return "completed"
         return "resume" if attempt < resume_limit else "given_up"
     return "hangup"
 

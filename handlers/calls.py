@@ -16,7 +16,7 @@ from channels.twilio.twiml import session_attributes
 from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
-from handlers.connecting import CLOSED, CLOSED_NOTE, opening, returned_note
+from handlers.connecting import CLOSED, CLOSED_NOTE, LANGUAGE, opening, returned_note
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
@@ -104,6 +104,7 @@ class Calls:
             address=number if is_known(person) else "",
             own_address=own_end(setup.from_, setup.to, setup.direction),
         )
+        language = setup.custom_parameters.get(LANGUAGE) or agent.language
         session: CallSession | None = None
         masks = Masks()
 
@@ -126,7 +127,7 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                self._rules(agent, epoch, attempt, second=second, closed=closed),
+                self._rules(agent, epoch, attempt, second=second, closed=closed, language=language),
                 SessionParts(
                     model=self._model,
                     request=self._request(agent, closed=closed),
@@ -150,7 +151,9 @@ class Calls:
             self._conversations.release(writer)
             self._left(setup.call_sid)
 
-    def _rules(self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool, closed: bool) -> CallRules:
+    def _rules(
+        self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool, closed: bool, language: str
+    ) -> CallRules:
         attributes = session_attributes(agent, second=second)
         own = {name: value for name, value in agent.limits.items() if name in CallLimits.__dataclass_fields__}
         keys = {
@@ -163,7 +166,7 @@ class Calls:
             canonical=self._tools.canonical,
             epoch=epoch,
             greeting="" if attempt else opening(agent, closed=closed),
-            language=agent.language,
+            language=language,
             keys=keys,
             interruptible=attributes.get("interruptible", "any") in ("any", "speech", "true"),
             preemptible=attributes.get("preemptible") == "true",

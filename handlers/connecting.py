@@ -30,9 +30,10 @@ TICKET = "ticket"
 ATTEMPT = "attempt"
 CLOSED = "closed"
 RETURNED = "returned"
+LANGUAGE = "language"
 """Names in ``setup.customParameters``: the ticket always; the attempt (1, 2 ...) where a conversation goes on; the
 provider (``SECOND``) once the first provider of speech has failed in this call; ``closed`` (1) outside business hours;
-what became of the attempt to reach a person, where nobody took the call."""
+what became of the attempt to reach a person, where nobody took the call; the caller's language, where it is known."""
 
 RETURNED_NOTE = (
     "The call was being handed over to a person, but nobody took it ({}). The caller is with you again. Tell them that "
@@ -166,8 +167,10 @@ class Connector:
         *,
         closed: bool = False,
         returned: str = "",
+        language: str = "",
     ) -> str:
-        """TwiML that connects the call. Only its first session is greeted, and begins the recording."""
+        """TwiML that connects the call. Only its first session is greeted, and begins the recording. ``language``: the
+        caller's, as far as it is known."""
         parameters = {TICKET: self._tickets.mint(call_sid, agent.name, self.now())}
         if place.attempt:
             parameters[ATTEMPT] = str(place.attempt)
@@ -177,6 +180,8 @@ class Connector:
             parameters[CLOSED] = "1"
         if returned:
             parameters[RETURNED] = returned
+        if language:
+            parameters[LANGUAGE] = language
         first = not place.attempt
         return twiml.connect(
             agent,

@@ -174,6 +174,7 @@ class Dialler:
 
     async def _claim(self, claimant: str, key: str, fingerprint: str) -> Claim:
         """A claim of ours, or the call another has placed for the key; who is placing it now is waited for."""
+        began = self._now()
         while True:
             try:
                 claim = await self._calls.claim(claimant, key, fingerprint, self._now())
@@ -187,7 +188,8 @@ class Dialler:
                 case "rate":
                     message = "Too many calls in a minute (OUTBOUND_PER_MINUTE)."
                     raise DialRefused("rate", message, retry_after=claim.wait)
-            if self._now() - claim.since > self._patience:
+            # Another process's clock may be ahead of ours: nobody waits longer than that for it either.
+            if self._now() - min(claim.since, began) > self._patience:
                 message = "Whether a call was placed for this Idempotency-Key is not known; it is not placed again."
                 raise DialRefused("outcome_unknown", message)
             await self._sleep(LOOK_AGAIN)

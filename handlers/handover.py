@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 import orjson
 import structlog
@@ -99,12 +99,14 @@ class Destination:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """A call that is to be handed over. ``first``: words said to the caller before. ``final``: it is not taken back.
+    """A call that is to be handed over. ``whisper``: what the person is told, in the caller's language. ``reason``: for
+    a queue, where the whisper has none. ``first``: words said to the caller before. ``final``: it is not taken back.
     ``record``: it is recorded from now on."""
 
     agent: VoiceAgent
     place: Place
     whisper: Whisper
+    reason: str = ""
     first: twiml.Words = twiml.NOTHING
     final: bool = False
     record: bool = False
@@ -137,20 +139,17 @@ class Handover:
         """The TwiML that hands the call over. A cancel may leave the whisper kept."""
         to, call_sid = self.destination, call_sid_of(form)
         if to.studio_flow:
-            account = form.get("AccountSid", "")
+            account = quote(form.get("AccountSid", ""), safe="")
             url = f"{to.studio}/v1/Accounts/{account}/Flows/{to.studio_flow}"
             return twiml.redirect(url, first=call.first, record=call.record)
         query = call.place.query(call.agent.name, **({"final": "1"} if call.final else {}))
         action = self._connector.http(request, f"{DIALLED}?{query}")
+        await self._memory.keep(call_sid, call.whisper)
         if to.workflow_sid:
             task = await self._task(form, call)
             return twiml.enqueue(to.workflow_sid, task, action_url=action, first=call.first, record=call.record)
-        whisper = ""
-        if call.whisper.text:
-            await self._memory.keep(call_sid, call.whisper)
-            whisper = self._connector.http(
-                request, f"{WHISPER}?{urlencode({'call': call_sid, 'agent': call.agent.name})}"
-            )
+        query = urlencode({"call": call_sid, "agent": call.agent.name})
+        whisper = self._connector.http(request, f"{WHISPER}?{query}") if call.whisper.text else ""
         return twiml.dial(
             to.to,
             action_url=action,
@@ -179,10 +178,10 @@ class Handover:
         call_sid, place = call_sid_of(form), Place.of(request.query)
         final = request.query.get("final") == "1" or place.returns >= RETURN_LIMIT
         outcome = after_dial(form, final=final)
-        if outcome in ("transferred", "completed"):
-            state = None
-        else:
-            state = await self._memory.read(call_sid)
+        over = outcome in ("transferred", "completed")
+        state = None if over else await self._memory.read(call_sid)
+        kept = None if over else await self._memory.whisper(call_sid)
+        language = (kept.language if kept else "") or (state.language if state else "")
         agent = self._connector.named(state.agent if state else "", request.query.get("agent", ""))
         keys = delivery_keys(request, call_sid, "dialled", place.attempt)
         if self._delivered.get(keys) is None:
@@ -195,10 +194,10 @@ class Handover:
                 following = place.next(returned=True)
                 closed = self._connector.closed(agent, form)
                 document = self._connector.connect(
-                    request, agent, call_sid, following, closed=closed, returned=_said(form)
+                    request, agent, call_sid, following, closed=closed, returned=_said(form), language=language
                 )
             case "nobody":
-                words = self._connector.words(agent, "nobody", state.language if state else "")
+                words = self._connector.words(agent, "nobody", language)
                 document = twiml.say_and_hangup(words.text, language=words.language)
             case "completed":
                 document = twiml.empty()
@@ -214,7 +213,7 @@ class Handover:
         attributes = {
             "call_sid": call_sid,
             "agent": call.agent.name,
-            "reason": call.whisper.reason,
+            "reason": call.reason or call.whisper.reason,
             "summary": call.whisper.summary,
             "from": other_end(form.get("From", ""), form.get("To", ""), form.get("Direction", "")),
             "language": call.whisper.language,

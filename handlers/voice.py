@@ -49,8 +49,9 @@ from handlers.guard import TwilioGate
 from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Person, Transfer, look_up
 from relay.store.callstatus import CallState
 
-GAVE_UP = Whisper("technical trouble", "The voice agent stopped working during the call.")
-OUT_OF_HOURS = Whisper("outside business hours", "The caller has not talked to the voice agent.")
+TROUBLE = "technical trouble"
+OUT_OF_HOURS = "outside business hours"
+"""Reasons of a hand-over that no agent has asked for, as a queue gets them."""
 
 log = structlog.get_logger(__name__)
 
@@ -110,8 +111,8 @@ class VoiceWebhooks:
         closed = self._connector.closed(agent, form)
         if closed and not agent.closed_greeting and self._handover.destination:
             first = twiml.Words(recorded_notice(agent), spoken_tag(agent, agent.language))
-            whisper = replace(OUT_OF_HOURS, language="en-US")
-            call = Transfer(agent, Place(), whisper, first, record=agent.record)
+            whisper = self._line(agent, "whisper_hours", "")
+            call = Transfer(agent, Place(), whisper, OUT_OF_HOURS, first, record=agent.record)
             return xml(await self._handover.transfer(request, form, call))
         return xml(self._connector.connect(request, agent, call_sid, Place(), closed=closed))
 
@@ -166,15 +167,17 @@ class VoiceWebhooks:
             case "resume":
                 following = replace(place.next(), second=answer.second)
                 closed = self._connector.closed(agent, form)
-                return self._connector.connect(request, agent, call_sid, following, closed=closed)
+                return self._connector.connect(request, agent, call_sid, following, closed=closed, language=language)
             case "transfer" | "transferred":
                 data = handoff(form)
                 whisper = Whisper(data.get("reason", ""), data.get("summary", ""), spoken_tag(agent, language))
                 return await self._handover.transfer(request, form, Transfer(agent, place, whisper))
             case "given_up" if self._handover.destination:
                 first = self._connector.words(agent, "trouble_bridge", language)
-                whisper = replace(GAVE_UP, language="en-US")
-                return await self._handover.transfer(request, form, Transfer(agent, place, whisper, first, final=True))
+                call = Transfer(
+                    agent, place, self._line(agent, "whisper_trouble", language), TROUBLE, first, final=True
+                )
+                return await self._handover.transfer(request, form, call)
             case "given_up" | "nobody":
                 line = "trouble" if answer.outcome == "given_up" else "nobody"
                 words = self._connector.words(agent, line, language)
@@ -185,6 +188,11 @@ class VoiceWebhooks:
                 return twiml.say_and_hangup()
             case _:
                 return twiml.empty()
+
+    def _line(self, agent: VoiceAgent, line: str, language: str) -> Whisper:
+        """One of the agent's fixed lines, to be whispered."""
+        words = self._connector.words(agent, line, language)
+        return Whisper(summary=words.text, language=words.language)
 
     async def _chosen_by(self, form: MultiMapping[str], call_sid: str) -> str:
         """The agent the person once chose, or ""."""

@@ -26,6 +26,8 @@ class Lines:
             "trouble_bridge": "Sorry, that went wrong.",
             "nobody": "Nobody can be reached.",
             "recorded": "This is recorded.",
+            "whisper_trouble": "The agent is broken.",
+            "whisper_hours": "The shop is closed.",
         }
     )
 

@@ -225,9 +225,9 @@ async def test_no_resumption_where_none_is_wanted() -> None:
 
 
 @pytest.mark.parametrize("status", ["completed", "busy", "failed", "no-answer", "canceled"])
-@pytest.mark.parametrize("fields", [RESUME, FAILED])
+@pytest.mark.parametrize("fields", [RESUME, FAILED, HANDOFF])
 async def test_call_that_is_over_is_not_resumed(fields: dict[str, str], status: str) -> None:
-    """When the caller has hung up as well there is nothing to connect."""
+    """When the caller has hung up as well there is nothing to connect, and nobody to hand over."""
     async with phone() as caller:
         assert verbs(await caller.twiml(ACTION + "?attempt=0&agent=default", {**fields, "CallStatus": status})) == []
         assert caller.outcomes == ["completed"]

@@ -1,0 +1,242 @@
+"""A call that is handed to a person and comes back, with its history; hours, recording and calls we place: through the
+real websocket, from the model's tool to what the caller hears."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import aiohttp
+import orjson
+import pytest
+from redis.asyncio import Redis
+
+from phone.caller import FAST, Caller
+from phone.model import Reply, ToolUse
+from tests.calls.checks import heard, in_order, remembers, shown
+from tests.fakes.twilio_rest import TwilioRestServer, twilio_rest
+from tests.running import Running, running, write_agent
+
+NUMBER = "+15555550111"
+OURS = "+15550100999"
+QUEUE = "WW" + "1" * 32
+FLOW = "FW" + "2" * 32
+TRANSFER = ToolUse("transfer_to_human", '{"reason": "user-requested", "summary": "Wants a refund."}')
+BRIDGE = "One moment, please, I'm connecting you."
+NOTE = "The call was being handed over to a person, but nobody took it (no-answer)."
+CLOSED_NOTE = "The business is closed at the moment"
+
+AGENT = """
+title = "Test"
+greeting = "Hello from the test."
+tools = ["transfer_to_human", "end_call"]
+[[languages]]
+code = "es-US"
+[limits]
+after_interrupt = 0.2
+"""
+CLOSED = 'hours = {monday = "closed"}\n'
+
+Start = Callable[..., AbstractAsyncContextManager[Running]]
+
+
+@pytest.fixture
+def start(redis: Redis, redis_url: str, tmp_path: Path) -> Start:
+    """Starts the application with settings and, by name, agents besides the default one."""
+
+    def begin(environ: dict[str, str] | None = None, **agents: str) -> AbstractAsyncContextManager[Running]:
+        folder = write_agent(tmp_path / "agents", AGENT)
+        for name, toml in agents.items():
+            write_agent(folder, toml, name)
+        return running(redis_url, tmp_path / "data", agents=folder, environ={"TRANSFER_TO": NUMBER} | (environ or {}))
+
+    return begin
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[TwilioRestServer]:
+    async with twilio_rest() as each:
+        yield each
+
+
+def top(more: str) -> str:
+    """The agent with more at the top of its file."""
+    return more + AGENT
+
+
+# handed over
+
+
+async def test_the_person_hears_the_summary_before_the_caller(start: Start) -> None:
+    """The number is dialled, and told who comes; then the call is theirs."""
+    async with start() as line:
+        line.model.script(Reply("I'll connect you.", [TRANSFER]))
+        async with Caller(line.url, pace=FAST) as call:
+            await call.say("A person, please")
+            outcome = await call.ended()
+            assert (outcome.how, outcome.number) == ("transfer", NUMBER)
+            assert call.record.whispers == ["user-requested. Wants a refund."]
+            assert call.record.unplayed_at_end == ""
+
+
+async def test_a_queue_gets_the_summary_as_a_task(start: Start) -> None:
+    """With what TaskRouter chooses an agent by."""
+    async with start({"TRANSFER_WORKFLOW_SID": QUEUE}) as line:
+        line.model.script(Reply(tools=[TRANSFER]))
+        async with Caller(line.url, pace=FAST, from_="+15555550123") as call:
+            await call.say("A person, please")
+            assert (await call.ended()).number == f"queue {QUEUE}"
+            (task,) = map(orjson.loads, call.record.tasks)
+            assert task == {
+                "call_sid": call.record.call_sid,
+                "agent": "default",
+                "reason": "user-requested",
+                "summary": "Wants a refund.",
+                "from": "+15555550123",
+                "language": "en-US",
+            }
+
+
+async def test_a_flow_gets_the_call(start: Start) -> None:
+    """Before the other two."""
+    async with start({"TRANSFER_WORKFLOW_SID": QUEUE, "TRANSFER_STUDIO_FLOW": FLOW}) as line:
+        line.model.script(Reply(tools=[TRANSFER]))
+        async with Caller(line.url, pace=FAST) as call:
+            await call.say("A person, please")
+            assert (await call.ended()).number == f"Studio flow {FLOW}"
+
+
+@pytest.mark.parametrize("environ", [{}, {"TRANSFER_WORKFLOW_SID": QUEUE}], ids=["dial", "queue"])
+async def test_nobody_answers_and_the_agent_has_the_call_again(start: Start, environ: dict[str, str]) -> None:
+    """With its history: the model is shown what was said and that nobody took the call, and tells the caller, who is
+    neither greeted again nor told of a connection that was cut."""
+    async with start(environ) as line:
+        line.model.script(Reply("I'll connect you.", [TRANSFER]), Reply("Nobody is there. Can I help?"), Reply("Good."))
+        async with Caller(line.url, pace=FAST, person="no-answer") as call:
+            await call.greeting_played()
+            await call.say("A person, please")
+            await call.until(lambda: "Nobody is there. Can I help?" in heard(call))
+            assert len(call.record.session_ids) == 2
+            second = shown(await line.model.received(2))
+            assert [kind for kind, _ in second][:4] == ["assistant", "user", "assistant", "call"]
+            assert second[1] == ("user", "A person, please")
+            why = "leave" if environ else "no-answer"
+            assert f"nobody took it ({why})" in second[-1][1]
+            await call.say("Yes")
+            await call.until(lambda: heard(call)[-1] == "Good.")
+            assert heard(call) == [
+                "Hello from the test.",
+                "I'll connect you.",
+                "Nobody is there. Can I help?",
+                "Good.",
+            ]
+            await in_order(call)
+            assert call.outcome is None and len(line.model.asked) == 3
+
+
+async def test_a_call_comes_back_twice_and_no_more(start: Start) -> None:
+    """Then the caller is told by Twilio's voice that nobody can be reached, and the call ends."""
+    async with start() as line:
+        line.model.script(*[Reply(tools=[TRANSFER])] * 3)
+        async with Caller(line.url, pace=FAST, person="busy") as call:
+            await call.say("A person, please")
+            assert (await call.ended()).how == "agent"
+            assert len(call.record.session_ids) == 3
+            assert call.transcript[-1].text.startswith("I'm sorry, nobody can be reached right now.")
+
+
+async def test_a_spanish_caller_hears_spanish(start: Start) -> None:
+    """From the agent's own lines to Twilio's last words, whatever language the agent is in."""
+    async with start() as line:
+        line.model.script(*[Reply(tools=[TRANSFER])] * 3)
+        async with Caller(line.url, pace=FAST, person="no-answer") as call:
+            call.session.lang = "es-US"
+            await call.say("Una persona, por favor")
+            await call.ended()
+            handoffs = [orjson.loads(each["HandoffData"]) for each in call.record.actions]
+            assert handoffs[0]["language"] == "es-US"
+            assert heard(call)[1] == "Un momento, por favor, le comunico."
+            assert call.transcript[-1].text.startswith("Lo siento, ahora mismo no hay nadie disponible.")
+
+
+# hours
+
+
+async def test_outside_business_hours(start: Start) -> None:
+    """Another greeting, which is in the history as it was spoken; the model knows, and so does the tool."""
+    closed = top(CLOSED + 'closed_greeting = "We are closed."\n')
+    async with start(closed=closed) as line:
+        line.model.script(Reply(tools=[TRANSFER]), Reply("Nobody is there."))
+        async with Caller(line.url, pace=FAST, agent="closed") as call:
+            await call.greeting_played()
+            await call.say("A person, please")
+            await call.until(lambda: "Nobody is there." in heard(call))
+            first = line.model.asked[0]
+            assert first.ask is not None and CLOSED_NOTE in str(first.ask.body["messages"][0])
+            result = orjson.loads(shown(await line.model.received(2))[-1][1])
+            assert result["transferred"] is False and "closed" in result["message"]
+            await remembers(
+                line,
+                call,
+                [
+                    ("assistant", "We are closed."),
+                    ("user", "A person, please"),
+                    ("transfer_to_human", "done"),
+                    ("assistant", "Nobody is there."),
+                ],
+            )
+
+
+async def test_outside_business_hours_a_person_is_called_at_once(start: Start) -> None:
+    """And when nobody answers the agent takes the call."""
+    async with start(closed=top(CLOSED)) as line:
+        async with Caller(line.url, pace=FAST, agent="closed") as call:
+            assert (await call.ended()).number == NUMBER
+            assert call.record.whispers == ["A call outside business hours."]
+            assert line.model.asked == [] and call.record.session_ids == []
+        line.model.script(Reply("We are closed. Can I help?"))
+        async with Caller(line.url, pace=FAST, agent="closed", person="no-answer") as call:
+            await call.until(lambda: heard(call) == ["We are closed. Can I help?"])
+            assert shown(line.model.asked[0])[-1][1].startswith(NOTE)
+
+
+# recorded
+
+
+async def test_a_recorded_call_says_so(start: Start) -> None:
+    """Before the greeting; the history has both as they were heard."""
+    async with start(recorded=top("record = true\n")) as line:
+        line.model.script(Reply("Good."))
+        async with Caller(line.url, pace=FAST, agent="recorded") as call:
+            assert await call.greeting_played() == "This call is recorded. Hello from the test."
+            assert call.record.recorded
+            await call.say("Fine")
+            await call.until(lambda: "Good." in heard(call))
+            await remembers(
+                line,
+                call,
+                [
+                    ("assistant", "This call is recorded. Hello from the test."),
+                    ("user", "Fine"),
+                    ("assistant", "Good."),
+                ],
+            )
+
+
+# placed by us
+
+
+async def test_a_call_is_placed_and_talked_in(start: Start, server: TwilioRestServer) -> None:
+    """The route asks Twilio; Twilio asks for the agent's TwiML; the person is the one who was called."""
+    environ = {**server.environ, "API_TOKEN": "t", "OUTBOUND_COUNTRIES": "+1"}
+    async with start(environ, sales=AGENT) as line, aiohttp.ClientSession() as http:
+        wish, headers = {"to": "+15555550123", "agent": "sales"}, {"Authorization": "Bearer t"}
+        async with http.post(line.url + "/voice/outbound", json=wish, headers=headers) as response:
+            # Without PUBLIC_URL Twilio could not ask us for anything.
+            assert (response.status, (await response.json())["code"]) == (503, "not_configured")
+        line.model.script(Reply(tools=[TRANSFER]))
+        async with Caller(line.url, pace=FAST, agent="sales", outbound=True, from_=OURS, to="+15555550123") as call:
+            await call.say("A person, please")
+            assert (await call.ended()).how == "transfer"
+            assert call.record.actions[0]["Direction"] == "outbound-api"
