@@ -14,12 +14,12 @@ from redis.asyncio import Redis
 
 from phone.caller import FAST, Caller
 from phone.model import Reply, ToolUse
+from phone.signing import sign
 from tests.calls.checks import heard, in_order, remembers, shown
 from tests.fakes.twilio_rest import TwilioRestServer, twilio_rest
 from tests.running import Running, running, write_agent
 
 NUMBER = "+15555550111"
-OURS = "+15550100999"
 QUEUE = "WW" + "1" * 32
 FLOW = "FW" + "2" * 32
 TRANSFER = ToolUse("transfer_to_human", '{"reason": "user-requested", "summary": "Wants a refund."}')
@@ -227,16 +227,88 @@ async def test_a_recorded_call_says_so(start: Start) -> None:
 # placed by us
 
 
-async def test_a_call_is_placed_and_talked_in(start: Start, server: TwilioRestServer) -> None:
-    """The route asks Twilio; Twilio asks for the agent's TwiML; the person is the one who was called."""
+PUBLIC = "https://relay.example.com/phone"
+TOKEN = "auth-token"
+VOICEMAIL = 'voicemail = "Please call us back."\n'
+
+
+@pytest.fixture
+def public(server: TwilioRestServer) -> dict[str, str]:
+    """The settings of a process that may place calls."""
+    return {
+        **server.environ,
+        "PUBLIC_URL": PUBLIC,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "API_TOKEN": "t",
+        "OUTBOUND_COUNTRIES": "+1",
+    }
+
+
+async def placed(line: Running, server: TwilioRestServer, http: aiohttp.ClientSession) -> Caller:
+    """The route is asked for a call, and Twilio places it: the phone of the person called, who has picked up."""
+    wish, headers = {"to": "+15555550123", "agent": "sales"}, {"Authorization": "Bearer t"}
+    async with http.post(line.url + "/voice/outbound", json=wish, headers=headers) as response:
+        assert response.status == 202
+        call_sid = (await response.json())["call_sid"]
+    (form,) = server.calls()
+    return Caller(
+        line.url,
+        path=form["Url"].removeprefix(PUBLIC),
+        public_url=PUBLIC,
+        token=TOKEN,
+        call_sid=call_sid,
+        outbound=True,
+        from_=form["From"],
+        to=form["To"],
+        pace=FAST,
+    )
+
+
+async def report(line: Running, http: aiohttp.ClientSession, url: str, fields: dict[str, str]) -> int:
+    """Twilio reports something of a call, signed."""
+    headers = {"X-Twilio-Signature": sign(TOKEN, url, fields)}
+    async with http.post(line.url + url.removeprefix(PUBLIC), data=fields, headers=headers) as response:
+        return response.status
+
+
+async def test_without_a_public_address_no_call_is_placed(start: Start, server: TwilioRestServer) -> None:
+    """Twilio could not ask us for anything."""
     environ = {**server.environ, "API_TOKEN": "t", "OUTBOUND_COUNTRIES": "+1"}
-    async with start(environ, sales=AGENT) as line, aiohttp.ClientSession() as http:
-        wish, headers = {"to": "+15555550123", "agent": "sales"}, {"Authorization": "Bearer t"}
-        async with http.post(line.url + "/voice/outbound", json=wish, headers=headers) as response:
-            # Without PUBLIC_URL Twilio could not ask us for anything.
+    async with start(environ) as line, aiohttp.ClientSession() as http:
+        headers = {"Authorization": "Bearer t"}
+        async with http.post(line.url + "/voice/outbound", json={"to": "+15555550123"}, headers=headers) as response:
             assert (response.status, (await response.json())["code"]) == (503, "not_configured")
+
+
+async def test_a_call_is_placed_and_talked_in(start: Start, server: TwilioRestServer, public: dict[str, str]) -> None:
+    """The agent that was named has it, the person who was called is the person, and may be handed over."""
+    async with start(public, sales=AGENT) as line, aiohttp.ClientSession() as http:
         line.model.script(Reply(tools=[TRANSFER]))
-        async with Caller(line.url, pace=FAST, agent="sales", outbound=True, from_=OURS, to="+15555550123") as call:
+        async with await placed(line, server, http) as call:
+            assert await call.greeting_played() == "Hello from the test."
             await call.say("A person, please")
             assert (await call.ended()).how == "transfer"
             assert call.record.actions[0]["Direction"] == "outbound-api"
+            state = await line.redis.hgetall(f"conversation:{{{call.record.call_sid}}}:state")  # type: ignore[misc]
+            assert (state[b"agent"], state[b"person"]) == (b"sales", b"phone:+15555550123")
+        fields = {"CallSid": call.record.call_sid, "CallStatus": "completed", "SequenceNumber": "3"}
+        assert await report(line, http, server.calls()[0]["StatusCallback"], fields) == 204
+        kept = await line.redis.hgetall(f"conversation:{{{call.record.call_sid}}}:call")  # type: ignore[misc]
+        assert (kept[b"status"], kept[b"outcome"]) == (b"completed", b"transferred")
+
+
+async def test_a_machine_hears_the_text_and_the_session_ends(
+    start: Start, server: TwilioRestServer, public: dict[str, str]
+) -> None:
+    """The greeting went to a machine: Twilio is told to leave the text, and what is lost of the session stays lost."""
+    async with start(public, sales=top(VOICEMAIL)) as line, aiohttp.ClientSession() as http:
+        async with await placed(line, server, http) as call:
+            await call.greeting_played()
+            fields = {"CallSid": call.record.call_sid, "AnsweredBy": "machine_end_beep"}
+            assert await report(line, http, server.calls()[0]["AsyncAmdStatusCallback"], fields) == 204
+            assert "Please call us back." in server.asked[-1].form["Twiml"]
+            call.session.abort()
+            assert (await call.ended()).how == "lost"
+            assert len(call.record.session_ids) == 1
+        kept = await line.redis.hgetall(f"conversation:{{{call.record.call_sid}}}:call")  # type: ignore[misc]
+        assert kept[b"outcome"] == b"voicemail"

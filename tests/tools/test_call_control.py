@@ -50,6 +50,18 @@ async def test_nobody_can_be_reached_without_a_number() -> None:
     assert "Nobody can be reached" in outcome.output
 
 
+async def test_nobody_can_be_reached_outside_business_hours() -> None:
+    """The agent whose business is closed is told so; another's calls are handed over."""
+    tools = ToolRegistry()
+    add_call_control(tools, can_transfer=True, closed=lambda agent: agent == "default")
+    arguments = '{"reason":"user-requested","summary":"-"}'
+    outcome = await tools.run("transfer_to_human", arguments, CONTEXT)
+    assert (outcome.ok, outcome.effects) == (True, ())
+    assert orjson.loads(outcome.output)["transferred"] is False and "closed" in outcome.output
+    outcome = await tools.run("transfer_to_human", arguments, ToolContext("CA1", "voice", "open"))
+    assert len(outcome.effects) == 1
+
+
 def test_both_are_shown_to_the_model() -> None:
     """The model sees end_call without arguments and transfer_to_human(reason, summary), both required."""
     end, transfer = registry("").specs(["end_call", "transfer_to_human"])
