@@ -319,10 +319,12 @@ async def test_a_closed_route(data_dir: Path, tmp_path: Path) -> None:
     async with serving(data_dir, cwd=tmp_path, PUBLIC_URL=PUBLIC, HOST="127.0.0.1") as server:
         routes = next(record["routes"] for record in server.records if record["event"] == "listening")
         closed = [route for route in routes if route.endswith("closed: TWILIO_AUTH_TOKEN")]
-        paths = ["/voice/incoming", "/voice/action", "/voice/relay", "/twilio/status"]
+        voice = ("incoming", "action", "dialled", "whisper", "status", "amd", "relay")
+        paths = [*(f"/voice/{name}" for name in voice), "/twilio/status"]
         assert [route.split()[1] for route in closed] == paths
+        assert "POST /voice/outbound closed: API_TOKEN" in routes
         async with aiohttp.ClientSession() as http:
-            for path in paths:
+            for path in (*paths, "/voice/outbound"):
                 method = "GET" if path == "/voice/relay" else "POST"
                 async with http.request(method, server.url + path, data=b"CallSid=1") as answer:
                     assert (answer.status, await answer.read()) == (404, b"")
