@@ -152,9 +152,9 @@ class Dialler:
             raise DialRefused("refused", f"Twilio did not place the call{code}.") from None
         except ChannelUnavailable as error:
             log.warning("call not placed", status=error.status, twilio_code=error.vendor_code)
-            if error.status == 429:
+            if error.undone:
                 await self._settle(self._calls.give_back(claimant, key))
-                raise DialRefused("unavailable", "Twilio takes no more calls at the moment.") from None
+                raise DialRefused("unavailable", "Twilio takes no calls at the moment; none was placed.") from None
             raise DialRefused("unavailable", "Twilio gave no answer: the call may have been placed or not.") from None
         await self._settle(self._calls.placed(claimant, key, call_sid))
         log.info("call placed", call_sid=call_sid, agent=agent)

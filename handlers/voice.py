@@ -8,7 +8,7 @@ tells which agent the call was switched to and which language the caller speaks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -71,6 +71,7 @@ class VoiceWebhooks:
 
     ``ended``: called once for each session's end however often it is delivered, with CallSid and outcome.
     ``draining``: True once no new calls are taken (503); sessions that end are still answered.
+    ``fresh``: awaited before a call's agent is chosen, such as a look at the agents on disk; ends by its own deadline.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class VoiceWebhooks:
         lookup_deadline: float = LOOKUP_DEADLINE,
         ended: Ended = lambda call_sid, outcome: None,
         draining: Callable[[], bool] = lambda: False,
+        fresh: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._gate = gate
         self._connector = connector
@@ -95,6 +97,7 @@ class VoiceWebhooks:
         self._lookup_deadline = lookup_deadline
         self._ended = ended
         self._draining = draining
+        self._fresh = fresh
         self._delivered: Deliveries[_Answer] = Deliveries()
 
     async def incoming(self, request: web.Request) -> web.Response:
@@ -106,6 +109,8 @@ class VoiceWebhooks:
         call_sid = call_sid_of(form)
         if self._draining():
             raise web.HTTPServiceUnavailable(text="This process is leaving and takes no new calls.\n")
+        if self._fresh is not None:
+            await self._fresh()
         wanted = request.query.get("agent", "") or await self._chosen_by(form, call_sid)
         agent = self._connector.named(wanted)
         closed = self._connector.closed(agent, form)

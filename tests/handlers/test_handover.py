@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from handlers.callbacks import ACTION, DIALLED, WHISPER
 from handlers.handover import Destination, after_dial
+from relay.store.client import connect
 from tests.handlers.standins import CALL, NOW, Known, StandInAgent, StandInPeople
 from tests.handlers.voice_phone import (
     ACCOUNT,
@@ -285,3 +286,16 @@ def test_a_report_that_says_nothing_gives_the_call_back() -> None:
     assert after_dial(MultiDict(), final=False) == "returned"
     assert after_dial(MultiDict(), final=True) == "nobody"
     assert after_dial(MultiDict(ENDED), final=False) == "returned"
+
+
+async def test_all_goes_on_while_the_store_is_away() -> None:
+    """The person hears the whisper this process has kept, and the call comes back in the caller's language."""
+    away = connect("unix:///nowhere/redis.sock")
+    async with phone(redis=away) as caller:
+        (dial,) = await caller.twiml(FIRST, {**HANDED_OVER, "HandoffData": SPANISH})
+        (say,) = await caller.twiml(dial[0].attrib["url"], INBOUND)
+        assert say.text == "queja. Quiere hablar."
+        _, _, parameters = connect_of(await caller.twiml(dial.attrib["action"], NO_ANSWER))
+        assert (parameters["returned"], parameters["language"]) == ("no-answer", "es-US")
+        assert caller.outcomes == ["transfer", "returned"]
+    await away.aclose()

@@ -215,6 +215,16 @@ async def test_a_refused_call_may_be_tried_again_with_its_key(server: TwilioRest
         assert (await ask(client, key="k"))[0] == 202
 
 
+async def test_a_call_twilio_has_no_room_for_may_be_tried_again(server: TwilioRestServer, redis: Redis) -> None:
+    """It has told that it placed none."""
+    server.fail, server.for_good = [(429, 20429)], True
+    async with process(server, redis) as client:
+        code, answer = await ask(client, key="k")
+        assert (code, answer["code"]) == (503, "unavailable") and "none was placed" in answer["message"]
+        server.fail, server.for_good = [], False
+        assert (await ask(client, key="k"))[0] == 202
+
+
 @pytest.mark.parametrize("how", ["silent", "error"])
 async def test_a_call_of_which_nobody_knows_is_not_placed_again(
     server: TwilioRestServer, redis: Redis, how: str

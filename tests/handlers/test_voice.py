@@ -420,6 +420,17 @@ def test_memory_of_deliveries_is_bounded() -> None:
     assert deliveries.get(["other", "token 9"]) == "hangup"
 
 
+async def test_agents_are_looked_at_before_one_is_chosen() -> None:
+    """What is found then takes the call already."""
+    agents = {"default": StandInAgent()}
+
+    async def fresh() -> None:
+        agents["default"] = StandInAgent(greeting="I am new.")
+
+    async with phone(agents=agents, fresh=fresh) as caller:
+        assert connect_of(await caller.twiml(INCOMING, INBOUND))[1]["welcomeGreeting"] == "I am new."
+
+
 # hours and recording
 
 MONDAY_NOON = 1_800_273_600.0  # 2027-01-18 12:00 UTC
