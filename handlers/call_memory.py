@@ -69,19 +69,28 @@ class CallMemory:
     async def keep(self, call_sid: str, whisper: Whisper) -> None:
         """Keeps what is to be whispered; never in a URL, which logs and Twilio's console would show."""
         now = self._now()
-        while self._whispers and (len(self._whispers) >= MOST or next(iter(self._whispers.values()))[1] <= now):
+        while self._whispers and (len(self._whispers) >= MOST or next(iter(self._whispers.values()))[1] + KEPT <= now):
             self._whispers.popitem(last=False)
-        self._whispers[call_sid] = whisper, now + KEPT
-        await self.note(call_sid, reason=whisper.reason, summary=whisper.summary, summary_language=whisper.language)
+        self._whispers[call_sid] = whisper, now
+        self._whispers.move_to_end(call_sid)
+        await self.note(
+            call_sid,
+            reason=whisper.reason,
+            summary=whisper.summary,
+            summary_language=whisper.language,
+            summary_at=str(int(now * 1000)),
+        )
 
     async def whisper(self, call_sid: str) -> Whisper | None:
-        """What was kept for this call; None for nothing, or nothing any more."""
-        kept, until = self._whispers.get(call_sid, (None, 0.0))
-        if kept is not None and until > self._now():
-            return kept
+        """What was kept for this call last, here or elsewhere; None for nothing, or nothing any more."""
+        here, since = self._whispers.get(call_sid, (None, 0.0))
+        if since + KEPT <= self._now():
+            here = None
         state = await self.read(call_sid)
-        if state is None or not state.summary_language:
-            return None
+        if state is None or not state.summary_at.isdecimal():
+            return here
+        if here is not None and int(state.summary_at) <= int(since * 1000):
+            return here  # also where Redis was away when it was kept
         return Whisper(state.reason, state.summary, state.summary_language)
 
     async def _ask(self, request: Awaitable[T], what: str) -> T | None:

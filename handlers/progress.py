@@ -100,6 +100,9 @@ class CallProgress:
         if self._calls is None:
             log.warning("machine answered, and there are no credentials to act", call_sid=call_sid)
             return web.Response(status=204)
+        state = await self._memory.read(call_sid)
+        if state is not None and state.outcome in ("transfer", "transferred"):
+            return web.Response(status=204)  # somebody has asked for a person by now, and may be talking to them
         if not await self._first(call_sid, answered):
             return web.Response(status=204)
         agent = self._connector.named(request.query.get("agent", ""))

@@ -2,8 +2,9 @@
 
 Its fields: ``status`` (Twilio's CallStatus), ``sequence`` (of that status: an older one never replaces a newer one),
 ``duration``, ``answered_by`` (the machine that answered a call we placed), ``outcome`` (what became of the call last),
-and ``reason``, ``summary``, ``summary_language``: what is whispered to the person who takes the call. They live as long
-as the conversation. Nothing a call needs waits for this store: who reads it has a deadline, and an answer without it.
+and ``reason``, ``summary``, ``summary_language``, ``summary_at`` (ms since 1970): what is whispered to the person who
+takes the call. They live as long as the conversation. Nothing a call needs waits for this store: who reads it has a
+deadline, and an answer without it.
 """
 
 from __future__ import annotations
@@ -32,9 +33,10 @@ class CallState:
     reason: str = field(default="", repr=False)
     summary: str = field(default="", repr=False)
     summary_language: str = ""
+    summary_at: str = ""
 
 
-_OF_CALL = ("status", "answered_by", "outcome", "reason", "summary", "summary_language")
+_OF_CALL = ("status", "answered_by", "outcome", "reason", "summary", "summary_language", "summary_at")
 
 
 def call_key(conversation: str) -> str:

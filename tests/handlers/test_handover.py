@@ -133,6 +133,19 @@ async def test_another_process_whispers_too(redis: Redis) -> None:
         assert say.text == "r. s."
 
 
+async def test_the_latest_hand_over_is_whispered(redis: Redis) -> None:
+    """Also by a process that has kept an earlier one of the same call."""
+    times = [NOW]
+    async with phone(redis=redis, now=lambda: times[0]) as one, phone(redis=redis, now=lambda: times[0]) as two:
+        await one.twiml(FIRST, HANDED_OVER)
+        times[0] += 30
+        later = {**HANDED_OVER, "HandoffData": SPANISH, "SessionId": "VX1"}
+        url = await whisper_url((await two.twiml(ACTION + "?attempt=1&agent=default&returns=1", later))[0])
+        for each in (one, two):
+            (say,) = await each.twiml(url, INBOUND)
+            assert say.text == "queja. Quiere hablar."
+
+
 @pytest.mark.parametrize("query", ["", "?call=", "?call=x", f"?call={CALL}"])
 async def test_nothing_to_whisper(query: str) -> None:
     """Whatever is asked for, the two are connected without a word."""

@@ -15,7 +15,7 @@ from relay.store.callstatus import CallStatus
 from relay.store.client import connect
 from tests.fakes.twilio_rest import ACCOUNT, KEY, SECRET, TwilioRestServer, twilio_rest
 from tests.handlers.standins import CALL, StandInAgent
-from tests.handlers.voice_phone import COMPLETED, FAILED, INBOUND, phone, verbs
+from tests.handlers.voice_phone import COMPLETED, FAILED, HANDOFF, INBOUND, phone, verbs
 
 OUTBOUND = {**INBOUND, "Direction": "outbound-api", "From": "+15550100100", "To": "+15550100200"}
 AGENTS = {
@@ -149,6 +149,17 @@ async def test_a_person_is_left_alone(redis: Redis, server: TwilioRestServer, re
     async with phone(redis=redis, rest=rest, agents=AGENTS) as caller:
         assert (await caller.post(AMD + "?agent=sales", {**BEEP, "AnsweredBy": answered}))[0] == 204
         assert caller.outcomes == []
+    assert server.asked == []
+
+
+async def test_a_call_that_was_handed_over_is_left_alone(
+    redis: Redis, server: TwilioRestServer, rest: TwilioRest
+) -> None:
+    """Whoever asked for a person is no machine, whatever Twilio says later."""
+    async with phone(redis=redis, rest=rest, agents=AGENTS) as caller:
+        await caller.twiml(ACTION + "?attempt=0&agent=sales", {**OUTBOUND, **HANDOFF})
+        assert (await caller.post(AMD + "?agent=sales", BEEP))[0] == 204
+        assert caller.outcomes == ["transfer"]
     assert server.asked == []
 
 
