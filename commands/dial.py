@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack
 import click
 import structlog
 
-from channels.twilio.rest import TwilioRest
 from config.agents import load_agents
 from config.settings import Settings, load_settings
-from handlers.dialling import Dialler, account_of, line_of, missing_for_calls
+from handlers.dialling import Dialler, line_of, missing_for_calls
+from handlers.messaging import make_rest
 from relay.errors import ConfigError
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
@@ -61,9 +61,8 @@ async def _place(settings: Settings, redis_url: str, agent: str, number: str) ->
     async with AsyncExitStack() as stack:
         redis = connect(redis_url)
         stack.push_async_callback(redis.aclose)
-        account = account_of(settings)
-        assert account is not None  # nothing is missing
-        rest = TwilioRest(account)
+        rest = make_rest(settings)
+        assert rest is not None  # nothing is missing
         stack.push_async_callback(rest.close)
         calls = OutboundCalls(redis, settings.outbound_per_minute)
         return await Dialler(line_of(settings), rest, calls, {agent}).dial(number, agent)

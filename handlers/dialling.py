@@ -12,18 +12,20 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 from urllib.parse import urlencode
 from uuid import uuid4
 
 import orjson
 import structlog
 
-from channels.twilio.rest import Account, Dialling
 from config.settings import Settings
 from handlers.callbacks import AMD, INCOMING, STATUS
 from relay.errors import ChannelRejected, ChannelUnavailable, RelayError, StoreError
 from relay.store.outbound import Claim, OutboundCalls
+
+if TYPE_CHECKING:
+    from channels.twilio.rest import Dialling
 
 PATIENCE = 10.0
 """Seconds from a claim until nobody is still asking Twilio for it: a little more than a request's deadline."""
@@ -75,19 +77,6 @@ class Line:
     countries: Sequence[str] = ()
 
 
-def account_of(settings: Settings) -> Account | None:
-    """Who asks Twilio: the API key, or the account itself; None where the settings name neither."""
-    sid, base = settings.twilio_account_sid, settings.twilio_api_base or ""
-    if sid is None:
-        return None
-    if settings.twilio_api_key is not None and settings.twilio_api_secret is not None:
-        key, secret = settings.twilio_api_key, settings.twilio_api_secret
-        return Account(sid, key.get_secret_value(), secret.get_secret_value(), base)
-    if settings.twilio_auth_token:
-        return Account(sid, sid, settings.twilio_auth_token[0].get_secret_value(), base)
-    return None
-
-
 def missing_for_calls(settings: Settings) -> list[str]:
     """The settings without which no call can be placed."""
     missing = []
@@ -135,6 +124,8 @@ class Dialler:
         claim = await self._claim(claimant, key, fingerprint_of(to, agent))
         if claim.kind == "done":
             return claim.call_sid
+        from channels.twilio.rest import Dialling  # takes a while to import; whoever made the phone has done so
+
         query = urlencode({"agent": agent})
         dialling = Dialling(
             to=to,
