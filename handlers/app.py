@@ -25,7 +25,7 @@ from handlers.calls import Calls
 from handlers.connecting import Connector
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.guard import TwilioGate
-from handlers.handover import STUDIO, Destination, Handover
+from handlers.handover import Handover, destination_of
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
@@ -233,16 +233,6 @@ async def build_app(
 def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
     assert settings.report_url is not None and settings.report_secret is not None
     return HttpReports(http, settings.report_url, settings.report_secret.get_secret_value())
-
-
-def destination_of(settings: Settings) -> Destination:
-    """Where calls are handed to."""
-    return Destination(
-        settings.transfer_to or "",
-        settings.transfer_workflow_sid or "",
-        settings.transfer_studio_flow or "",
-        settings.twilio_api_base or STUDIO,
-    )
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:

@@ -20,6 +20,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 from channels.twilio import twiml
+from config.settings import Settings
 from handlers.call_memory import CallMemory, Whisper
 from handlers.callbacks import (
     DIALLED,
@@ -95,6 +96,16 @@ class Destination:
 
     def __bool__(self) -> bool:
         return bool(self.to or self.workflow_sid or self.studio_flow)
+
+
+def destination_of(settings: Settings) -> Destination:
+    """Where calls are handed to."""
+    return Destination(
+        settings.transfer_to or "",
+        settings.transfer_workflow_sid or "",
+        settings.transfer_studio_flow or "",
+        settings.twilio_api_base or STUDIO,
+    )
 
 
 @dataclass(frozen=True, slots=True)
