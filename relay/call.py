@@ -374,7 +374,8 @@ class Call:
         if text and self._ending.final:
             self.record.add(UserItem(text, event.lang))
         elif text:
-            self.speaking.language = event.lang or self.speaking.language
+            if event.lang:
+                self.speaking.caller_speaks(event.lang)
             self._take_floor()
             self.speaking.spoken_to()
             self._speculation.final()

@@ -86,6 +86,7 @@ class Speaking:
         self.manner = rules.manner
         self.language = self.spoken = rules.manner.language
         self._understood = rules.manner.transcription
+        self._caller_told = False  # which language is the caller's
         self._tongue = self.spoken  # of the utterance given last
         self._marked = ""  # with what its words are marked
         self._outbox = outbox
@@ -109,13 +110,15 @@ class Speaking:
         self.language = language
         self._speak(language)
 
+    def caller_speaks(self, language: str) -> None:
+        """The recogniser has told the caller's language."""
+        self.language, self._caller_told = language, True
+
     def restore(self, manner: Manner, spoken: str, language: str) -> None:
         """As an earlier session of the call left it. What the caller has said since tells their language better."""
-        untold = self.language == self.manner.language
-        self.become(manner)
-        if tag := manner.declared(spoken):
-            self._speak(tag)
-        if untold:
+        self.manner = manner
+        self._speak(manner.declared(spoken) or manner.declared(self.spoken) or manner.language)
+        if not self._caller_told:
             self.language = language or self.spoken
 
     def tongue(self, language: str) -> str:
