@@ -127,6 +127,7 @@ class Driver:
     cycle_open: bool = False
     changes: list[Change] = field(default_factory=list)  # carried out
     languages: list[SetLanguage] = field(default_factory=list)
+    spoken: str = ""  # unless words are marked
     mark: str = ""
     marks: list[tuple[str, str]] = field(default_factory=list)  # (language words were marked with, words)
 
@@ -142,6 +143,7 @@ class Driver:
         rules["manner"] = Manner(**(own | {name: self.options[name] for name in manner}))
         rules |= {name: value for name, value in self.options.items() if name not in manner}
         self.call = Call(CallRules(**rules))
+        self.spoken = self.call.spoken
 
     # -- events
 
@@ -274,6 +276,7 @@ class Driver:
                 assert self.call.current(turn), f"words of turn {turn}, which is over"
                 self.frames.append(text)
                 self.said[turn] = self.said.get(turn, "") + text
+                assert self.mark != self.spoken, "marked with what is spoken anyway"
                 self.marks.append((self.mark, text))
                 self.cycle_open = True
                 if aside:
@@ -317,6 +320,7 @@ class Driver:
             case SetLanguage():
                 assert action.spoken or action.understood
                 self.languages.append(action)
+                self.spoken = action.spoken or self.spoken
             case Mark(language):
                 assert language != self.mark, "marked so already"
                 self.mark = language
