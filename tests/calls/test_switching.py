@@ -222,6 +222,7 @@ async def test_the_voice_is_the_new_agents(line: Running) -> None:
 
 
 async def test_fixed_lines_are_the_new_agents(line: Running) -> None:
+    """An apology is said in the words of the agent that has the call."""
     async with Caller(line.url, pace=FAST) as call:
         await ask(line, call, "Hungry", use("switch_agent", agent="kitchen"), Reply(fault=Fault.quota()))
         await call.until(lambda: heard(call)[-1] == "The kitchen is sorry.")
@@ -251,6 +252,7 @@ async def test_an_agent_nobody_knows(line: Running) -> None:
 
 
 async def test_the_agent_it_is_already(line: Running) -> None:
+    """The model is told so, and the call goes on."""
     async with Caller(line.url, pace=FAST) as call:
         second = await ask(line, call, "The desk?", use("switch_agent", agent="default"), Reply("That is me."))
         assert last_result(second)["switched"] is False
@@ -340,6 +342,7 @@ async def test_a_language_the_agent_does_not_speak(line: Running, said: str) -> 
 
 
 async def test_a_caller_in_spanish_hears_no_english_apology(line: Running) -> None:
+    """After the switch a failed turn is apologised for in Spanish, though the agent began in English."""
     async with Caller(line.url, pace=FAST) as call:
         await ask(line, call, "Español", use("switch_language", language="es"), Reply("Claro."))
         await ask(line, call, "¿Y ahora?", Reply(fault=Fault.quota()))
@@ -373,6 +376,7 @@ async def test_it_answers_in_the_language_of_what_was_said_last(line: Running) -
 
 
 async def test_its_apology_is_in_that_language(line: Running) -> None:
+    """A failed turn is apologised for in the language of the prompt, and marked."""
     async with Caller(line.url, pace=FAST, agent="polyglot") as call:
         await ask(line, call, "Hola", Reply(fault=Fault.quota()), lang="es")
         await call.until(lambda: heard(call)[-1:] == [SPANISH_APOLOGY])
@@ -440,6 +444,7 @@ async def test_a_resumed_call_has_the_agent_it_had(house: House) -> None:
 
 
 async def test_a_resumed_call_that_was_passed_on(house: House) -> None:
+    """It goes on with the agent it was passed on to: prompt, tools, keys and voice, and still on record as its."""
     async with Caller(house.front.url, pace=FAST) as call:
         await ask(house.first, call, "I am hungry", use("switch_agent", agent="kitchen"), Reply("Kitchen here."))
         await noted(house.first, call, agent="kitchen")

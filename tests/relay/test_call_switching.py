@@ -100,6 +100,7 @@ def test_the_next_key_is_the_new_agents() -> None:
 
 
 def test_fixed_lines_are_the_new_agents() -> None:
+    """An apology is said in its words."""
     driver = desk()
     changed(driver, SwitchAgent("kitchen"))
     driver.fail()
@@ -210,6 +211,7 @@ def test_a_look_up_of_a_superseded_turn_changes_nothing() -> None:
 
 
 def test_a_change_after_the_end_begins_nothing() -> None:
+    """It is carried out, for whoever takes the call up again, and that is all."""
     driver = desk()
     driver.prompt("Book it")
     driver.say("", call("book"))
@@ -236,6 +238,7 @@ def test_what_was_asked_ahead_is_dropped() -> None:
 
 
 def test_a_person_changed_is_carried_out() -> None:
+    """The call has nothing to change of its own."""
     driver = desk()
     changed(driver, PersonChanged())
     assert driver.changes == [PersonChanged()]
@@ -259,6 +262,7 @@ def test_the_language_is_switched() -> None:
 
 
 def test_a_language_the_agent_does_not_declare() -> None:
+    """Nothing changes."""
     driver = desk()
     changed(driver, SwitchLanguage("fr-FR"))
     assert driver.languages == [] and driver.changes == []
@@ -355,6 +359,7 @@ def test_without_the_setting_nothing_changes_by_itself() -> None:
 
 
 def test_fillers_are_marked() -> None:
+    """They are in the caller's language."""
     driver = following(transcription="multi")
     driver.prompt("Hola", "es")
     driver.say("", call("look_up"))
@@ -449,6 +454,7 @@ def test_effects_of_a_failed_tool() -> None:
 
 
 def test_marks_are_told_before_the_words() -> None:
+    """Once an utterance, not once a token."""
     driver = following(transcription="multi")
     driver.prompt("Hola", "es")
     kinds = [type(action).__name__ for action in driver.delta("Hola.")]

@@ -33,7 +33,7 @@ from relay.frames import (
 from relay.items import UserItem
 from relay.jobs import Jobs
 from relay.manner import Manner
-from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
+from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream, ToolCall
 from relay.replay import Told
 from relay.rules import CallRules
 from relay.session import CallSession, SessionParts
@@ -42,9 +42,9 @@ from relay.store.client import connect
 from relay.store.effects import Effects
 from relay.store.history import History, state_key
 from relay.telemetry import Telemetry
-from relay.toolbox import ToolContext
+from relay.toolbox import PersonChanged, ToolContext
 from tests.calls.checks import eventually
-from tools.registry import ToolRegistry
+from tools.registry import ToolRegistry, ToolResult
 
 CALL = "CA" + "4" * 32
 WORDS = "a bug's words"
@@ -357,3 +357,71 @@ async def test_an_answer_taken_over_and_superseded_in_the_same_moment(parts: Ses
     assert model.asked == ["One.", "One. Two."]
     assert [frame.token for frame in line.sent if isinstance(frame, Text)] == ["One.", " Two.", ""]
     assert parts.telemetry.registry.get_sample_value("relay_speculation_total", {"result": "used"}) == 1
+
+
+class Learns(OnlyOne):
+    """A cast that learns a name, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.known = ""
+        self.gate = asyncio.Event()
+        self.asked = 0
+
+    def instructions(self, agent: str, language: str = "") -> str:
+        return f"The caller is {self.known or 'a stranger'}."
+
+    async def look_up(self) -> None:
+        self.asked += 1
+        if self.asked > 1:  # the first is that of the beginning
+            await self.gate.wait()
+            self.known = "Ada"
+
+
+class CallsOnce:
+    """A model that calls ``learn``, then speaks; ``told`` has the instructions of each request."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
+        first = not self.told
+        self.told.append(request.instructions)
+
+        async def events() -> AsyncIterator[ModelEvent]:
+            if first:
+                yield ToolCall("a", "learn", "{}")
+            else:
+                yield "Hello."
+            yield Finished("tools" if first else "stop")
+
+        yield events()
+
+    async def warm(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_request_waits_a_moment_for_what_is_new_of_the_person(parts: SessionParts, in_time: bool) -> None:
+    """The round after a tool that has learnt something asks with it; where it cannot be read soon, without."""
+    line, cast, model = Line(), Learns(), CallsOnce()
+
+    async def learn(context: ToolContext) -> ToolResult:
+        """Learns."""
+        asyncio.get_running_loop().call_soon(cast.gate.set if in_time else cast.gate.clear)
+        return ToolResult({}, (PersonChanged(),))
+
+    assert isinstance(parts.tools, ToolRegistry)
+    parts.tools.add(learn)
+    ours = session(line, replace(parts, cast=cast, model=model), rules_of(parts, prepare_deadline=0.01))
+    running = asyncio.create_task(ours.run(), name="session")
+    line.say(Prompt("I am Ada"))
+    async with asyncio.timeout(5):
+        await line.spoken.wait()
+    assert model.told == ["The caller is a stranger.", f"The caller is {'Ada' if in_time else 'a stranger'}."]
+    line.hang_up()
+    await asyncio.wait([running])
+    assert running.result() == "dropped"
