@@ -19,7 +19,7 @@ from relay.frames import Language, Prompt
 from relay.keypad import Key
 from relay.store.history import state_key
 from relay.toolbox import ChangeKeys, ChangeTools, PersonChanged, SwitchAgent, SwitchLanguage, ToolContext
-from tests.calls.checks import heard, in_order, shown, texts_of
+from tests.calls.checks import has_read, heard, in_order, shown, texts_of
 from tests.calls.house import PROCESSES, House, open_house
 from tests.running import Running, running, write_agent
 from tools.registry import ToolRegistry, ToolResult
@@ -458,3 +458,27 @@ async def test_a_resumed_call_that_was_passed_on(house: House) -> None:
         await call.until(lambda: heard(call)[-1] == "The kitchen opens at noon.")
         await in_order(call)
         await noted(house.then, call, agent="kitchen")
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+async def test_a_reconnected_session_has_the_agent_it_had(
+    redis: Redis, redis_url: str, tmp_path: Path, processes: str
+) -> None:
+    """Only the socket was lost: the caller hears nothing of it, and the next words and keys are the same agent's."""
+    write_agents(tmp_path / "agents")
+    agent = DESK.replace("[relay]", "[relay]\napplicationReconnect = true\ndtmfDetection = true")
+    async with (
+        open_house(redis_url, tmp_path, agent, processes, extra_tools=own_tools) as house,
+        Caller(house.front.url, pace=FAST) as call,
+    ):
+        await ask(house.first, call, "I am hungry", use("switch_agent", agent="kitchen"), Reply("Kitchen here."))
+        await noted(house.first, call, agent="kitchen")
+        await has_read(call)
+        async with call.offline():
+            house.front.fail_over(house.then.url)
+        last = await ask(house.then, call, "Who are you?", use("whoami"), Reply("Still the kitchen."))
+        assert "You are the kitchen." in instructions(last) and last_result(last)["agent"] == "kitchen"
+        await call.press("1")
+        await call.until(lambda: heard(call)[-1] == "The kitchen opens at noon.")
+        await in_order(call)
+        assert CUT_OFF["en"] not in heard(call)
