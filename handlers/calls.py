@@ -99,6 +99,7 @@ class Calls:
             own_address=own_end(setup.from_, setup.to, setup.direction),
         )
         cast = CallCast(
+            agent,
             self._agents,
             self._tools,
             self._model_name,

@@ -23,12 +23,13 @@ log = structlog.get_logger(__name__)
 
 
 class CallCast:
-    """Satisfies ``relay.cast.Cast``. ``render``: an agent's prompt for a person, None for a stranger. ``person``: key
-    of who is on the line. ``deadline``: seconds a look-up may take. ``second``: the first provider of speech has
-    failed in this call."""
+    """Satisfies ``relay.cast.Cast``. ``first``: has the call. ``render``: an agent's prompt for a person, None for a
+    stranger. ``person``: key of who is on the line. ``deadline``: seconds a look-up may take. ``second``: the first
+    provider of speech has failed in this call."""
 
     def __init__(
         self,
+        first: AgentDefinition,
         agents: Mapping[str, AgentDefinition],
         tools: ToolBox,
         model_name: Callable[[AgentDefinition], str],
@@ -48,7 +49,8 @@ class CallCast:
         self._deadline = deadline
         self._second = second
         self._person: Person | None = None
-        self._roles: dict[str, tuple[AgentDefinition, Role]] = {}  # as they were when they were first asked for
+        # As they were when they were first asked for: agents change on disk.
+        self._roles = {first.name: (first, self._role(first))}
         self._written: dict[tuple[str, str], str] = {}
 
     def role(self, agent: str) -> Role | None:

@@ -69,20 +69,19 @@ class _Ahead:
 
 
 class Rounds:
-    """``template``: what is the same in every request of the agent that has the call. ``report``: takes what the call
-    is to know. ``spawn``: starts a task of the session's."""
+    """``template``: what is the same in every request of the agent that has the call; to be set before the first.
+    ``report``: takes what the call is to know. ``spawn``: starts a task of the session's."""
 
     def __init__(
         self,
         model: LanguageModel,
-        template: ModelRequest,
         telemetry: Telemetry,
         report: Callable[[Event], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         clock: Callable[[], float],
     ) -> None:
         self._model = model
-        self.template = template
+        self.template = ModelRequest("", ())
         self._telemetry = telemetry
         self._report = report
         self._spawn = spawn

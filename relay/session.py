@@ -19,13 +19,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import structlog
 
 from relay.call import Call
-from relay.cast import Cast, Role
+from relay.cast import Cast
 from relay.errors import Fenced, InvalidFrame, ToolError
 from relay.events import (
     Action,
@@ -48,7 +47,6 @@ from relay.events import (
     Prepared,
     Put,
     Reconnected,
-    Restored,
     Say,
     SetLanguage,
     SocketClosed,
@@ -74,7 +72,6 @@ from relay.frames import (
     parse_incoming,
 )
 from relay.items import AssistantItem, Item, ToolItem
-from relay.manner import dump_changes, load_changes
 from relay.masks import Masks
 from relay.models.base import LanguageModel
 from relay.outgoing import Outgoing, Socket
@@ -82,6 +79,7 @@ from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
+from relay.stage import Stage
 from relay.telemetry import Telemetry
 from relay.timers import Timers
 from relay.toolbox import (
@@ -91,7 +89,6 @@ from relay.toolbox import (
     PersonChanged,
     SendDigits,
     SwitchAgent,
-    SwitchLanguage,
     ToolBox,
     ToolContext,
     ToolOutcome,
@@ -154,11 +151,9 @@ class CallSession:
         self._t0 = clock()
         self.call = Call(rules)
         self._telemetry = parts.telemetry
-        self._role = self._role_of(parts.context.agent)
-        self._voices = dict(self._role.voices)  # how languages are spoken, as far as Twilio was told
-        self._rounds = Rounds(parts.model, self._role.request, parts.telemetry, self._receive, self._spawn, clock)
+        self._rounds = Rounds(parts.model, parts.telemetry, self._receive, self._spawn, clock)
+        self._stage = Stage(self.call, parts.cast, parts.tools, parts.writer, self._out, self._rounds)
         self._person: asyncio.Task[None] | None = None  # a look-up of what is new
-        self._kept = self._keepsake()
         self._gate = Gate() if parts.reconnects else None
         self._earlier: Mapping[str, str] | None = None  # the conversation's state as earlier sessions left it
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
@@ -292,7 +287,7 @@ class CallSession:
                 if frame.voice_prompt.strip():
                     self._rounds.prompted(read)
                 self._receive(frame)
-                self._keep()
+                self._stage.keep()
             case _:
                 self._receive(frame)
 
@@ -341,7 +336,7 @@ class CallSession:
         begun = before.state.get("begun", "")
         self._restore(before.state)
         self._parts.writer.note(
-            agent=self._role.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
+            agent=self.call.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
         )
         self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to})
         self._earlier = before.state
@@ -407,13 +402,13 @@ class CallSession:
             case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
                 pass
             case StartTurn():
-                instructions = partial(self._instructions, action.language)
+                instructions = self._stage.instructions(action.language)
                 self._rounds.start(action, self._shown(), instructions, self._person)
             case CancelTurn():
                 self._rounds.cancel()
             case Speculate():
                 language = self.call.told(action.words.lang)
-                self._rounds.speculate(self._shown(action.words), self._instructions(language))
+                self._rounds.speculate(self._shown(action.words), self._stage.instructions(language)())
             case DropSpeculation():
                 self._rounds.drop()
             case TurnEnded():
@@ -445,76 +440,26 @@ class CallSession:
             case CloseSocket():
                 self._close(1000, self._reason or "ended")
 
-    # -- who talks, and how
-
-    def _role_of(self, agent: str) -> Role:
-        role = self._parts.cast.role(agent)
-        assert role is not None, "the call was told of an agent that the cast has not"
-        return role
-
-    def _instructions(self, language: str) -> str:
-        return self._parts.cast.instructions(self._role.manner.agent, language)
+    # -- changes
 
     def _carry(self, change: Change) -> None:
         """Does what is left of a change, which the call goes by already."""
-        match change:
-            case SwitchAgent():
-                self._take_over()
-                log.info("agent switched")
-            case SwitchLanguage():
-                self._voice()
-            case PersonChanged() if self._group is not None and self._closing is None:
-                if self._person is not None:
-                    self._person.cancel()  # what it has read may be what was before
-                self._person = self._spawn(self._parts.cast.look_up(), "person")
-        self._use_tools()
-        self._keep()
-
-    def _take_over(self) -> None:
-        """The agent that has the call now talks."""
-        self._role = self._role_of(self.call.manner.agent)
-        self._parts.talking(self._role.manner.agent)
-        self._voice()
-
-    def _use_tools(self) -> None:
-        """The model is shown the tools of the moment."""
-        request = self._role.request
-        tools = self.call.manner.tools
-        if tools is not None and tools != self._role.manner.tools:
-            request = replace(request, tools=self._parts.tools.specs(tools))
-        self._rounds.template = request
-
-    def _voice(self) -> None:
-        """The language spoken is spoken as the agent has it."""
-        language = self.call.spoken
-        voice = self._role.voices.get(language, {})
-        if any(self._voices.get(language, {}).get(name) != value for name, value in voice.items()):
-            self._voices[language] = voice
-            self._out.language(language, attributes=voice)
-
-    def _keepsake(self) -> dict[str, str]:
-        """What another process must know of the call to go on with it as it is."""
-        call = self.call
-        own = {"agent": call.manner.agent, "spoken": call.spoken, "language": call.language}
-        return own | dump_changes(call.manner, self._role.manner)
-
-    def _keep(self) -> None:
-        """Notes what has changed of that."""
-        keepsake = self._keepsake()
-        if changed := {name: text for name, text in keepsake.items() if self._kept.get(name) != text}:
-            self._kept = keepsake
-            self._parts.writer.note(**changed)
+        if isinstance(change, SwitchAgent):
+            self._parts.talking(change.agent)
+            log.info("agent switched")
+        elif isinstance(change, PersonChanged) and self._group is not None and self._closing is None:
+            if self._person is not None:
+                self._person.cancel()  # what it has read may be what was before
+            self._person = self._spawn(self._parts.cast.look_up(), "person")
+        self._stage.follow()
 
     def _restore(self, state: Mapping[str, str]) -> None:
-        """Takes up what an earlier session of the call has noted. An agent that is there no more leaves nothing."""
-        self._kept |= {name: state[name] for name in self._kept if name in state}
-        role = self._parts.cast.role(self._kept["agent"])
-        if role is not None and self._kept != self._keepsake():
-            manner = load_changes(role.manner, self._kept, self._parts.tools.knows)
-            self._receive(Restored(manner, self._kept["spoken"], self._kept["language"]))
-            self._take_over()
-            self._use_tools()
-        self._keep()
+        """Takes up what an earlier session of the call has left."""
+        restored = self._stage.left(state)
+        if restored is not None:
+            self._receive(restored)
+            self._parts.talking(restored.manner.agent)
+        self._stage.follow()
 
     # -- frames out
 

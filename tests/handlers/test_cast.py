@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from config.definition import AgentDefinition, KeyAction
@@ -54,6 +55,7 @@ def tools() -> ToolRegistry:
 
 def cast(people: Any, agents: dict[str, AgentDefinition] | None = None) -> CallCast:
     return CallCast(
+        DESK,
         {"desk": DESK} if agents is None else agents,
         tools(),
         lambda agent: "a model",
@@ -92,12 +94,13 @@ async def test_instructions_are_written_once() -> None:
 
 def test_an_agent_that_goes_while_it_talks() -> None:
     """A call goes on with the definition it began with; one that was never there has no role."""
-    agents = {"desk": DESK}
+    agents = {"bar": replace(DESK, name="bar")}
     made = cast(Knows(), agents)
-    role = made.role("desk")
+    role = made.role("bar")
     agents.clear()
-    assert made.role("desk") is role and made.instructions("desk")
-    assert made.role("bar") is None and made.manner("bar") is None
+    assert made.role("bar") is role is not None and made.instructions("bar")
+    assert made.role("desk") is not None, "it has the call"
+    assert made.role("kitchen") is None and made.manner("kitchen") is None
 
 
 def test_a_role() -> None:
