@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from config.definition import AgentDefinition
+from config.languages import language_name
 
 MAX_FIELD = 254  # characters; the longest e-mail address
 MAX_CALL = 600  # characters of the line about an earlier call
@@ -57,6 +58,13 @@ def misspelt_places(prompt: str) -> list[tuple[int, str, str]]:
             if meant and place[0] != f"{{{meant[0]}}}":
                 found.append((number, place[0], f"{{{meant[0]}}}"))
     return found
+
+
+def answering_in(prompt: str, language: str) -> str:
+    """The prompt of an agent that is to answer in the language of this tag. The sentence stands at the end: what is
+    before it stays one prefix for all languages, which providers cache."""
+    sentence = f"Answer in {language_name(language)}, whatever language stands above, until you are told otherwise."
+    return f"{prompt.rstrip()}\n\n# Language\n\n{sentence}\n"
 
 
 def zone(name: str) -> tzinfo:

@@ -99,12 +99,19 @@ class Says:
         A tag matches as a whole or by its primary part (``es-MX`` finds ``es-US``), and the agent's words win over
         those built in. Raises KeyError for a name that is not in ``BUILT_IN``.
         """
+        return self._found(name, lang)[0]
+
+    def line_language(self, name: str, lang: str = "") -> str:
+        """Tag of the language ``line`` is in."""
+        return self._found(name, lang)[1]
+
+    def _found(self, name: str, lang: str) -> tuple[str, str]:
         own, built_in = self.own.get(name, {}), BUILT_IN[name]
         for tag in (lang, self.language, "en"):
             if (text := _in_language(own, tag)) is not None:
-                return text
+                return text, tag
             if primary(tag) in built_in:
-                return built_in[primary(tag)]
+                return built_in[primary(tag)], tag
         raise AssertionError("every line exists in English")
 
     def fillers(self, lang: str = "") -> tuple[str, ...]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 
-import orjson
 import structlog
 
 from channels.twilio.speaking import with_voice_guidelines
@@ -16,6 +15,7 @@ from channels.twilio.twiml import session_attributes
 from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
+from handlers.cast import CallCast
 from handlers.connecting import CLOSED, CLOSED_NOTE, LANGUAGE, opening, returned_note
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
@@ -23,19 +23,16 @@ from relay.errors import Fenced
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
-from relay.keypad import Key
 from relay.masks import Masks
-from relay.models.base import LanguageModel, ModelRequest
+from relay.models.base import LanguageModel
 from relay.rules import CallLimits, CallRules
 from relay.session import CallSession, SessionParts
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id
-from relay.telemetry import Telemetry
+from relay.telemetry import Current, Telemetry
 from relay.toolbox import ToolBox, ToolContext
 from relay.writer import epoch_ms
-
-log = structlog.get_logger(__name__)
 
 CHANNEL = "voice"
 
@@ -104,7 +101,19 @@ class Calls:
             address=number if is_known(person) else "",
             own_address=own_end(setup.from_, setup.to, setup.direction),
         )
-        language = setup.custom_parameters.get(LANGUAGE) or agent.language
+        cast = CallCast(
+            agent,
+            self._agents,
+            self._tools,
+            self._model_name,
+            partial(self._prompt, closed=closed),
+            self._people,
+            person,
+            deadline=self._limits.prepare_deadline,
+            second=second,
+        )
+        language = setup.custom_parameters.get(LANGUAGE, "")
+        talking = Current(agent.name)
         session: CallSession | None = None
         masks = Masks()
 
@@ -127,67 +136,60 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                self._rules(agent, epoch, attempt, second=second, closed=closed, language=language),
+                self._rules(agent, cast, epoch, attempt, second=second, closed=closed, language=language),
                 SessionParts(
                     model=self._model,
-                    request=self._request(agent, closed=closed),
+                    cast=cast,
                     tools=self._tools,
                     writer=writer,
                     effects=SideEffects(self._tools, self._effects, self._jobs, context, epoch, masks),
                     telemetry=self._telemetry,
-                    instructions=lambda: self._instructions(agent, context.person, closed=closed),
                     admitted=admitted,
                     context=context,
                     masks=masks,
                     foreseen=self._foreseen,
                     begun=lambda at_ms: self._begun(setup.call_sid, person, at_ms),
+                    talking=talking.become,
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                     returned=returned_note(setup.custom_parameters),
                 ),
                 resumed=attempt > 0,
             )
-            return await session.run()
+            with structlog.contextvars.bound_contextvars(agent=talking):
+                return await session.run()
         finally:
             self._conversations.release(writer)
             self._left(setup.call_sid)
 
     def _rules(
-        self, agent: AgentDefinition, epoch: int, attempt: int, *, second: bool, closed: bool, language: str
+        self,
+        agent: AgentDefinition,
+        cast: CallCast,
+        epoch: int,
+        attempt: int,
+        *,
+        second: bool,
+        closed: bool,
+        language: str,
     ) -> CallRules:
         attributes = session_attributes(agent, second=second)
         own = {name: value for name, value in agent.limits.items() if name in CallLimits.__dataclass_fields__}
-        keys = {
-            digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode())
-            for digit, action in agent.keys.items()
-        }
+        manner = cast.manner(agent.name)
+        assert manner is not None
         return CallRules(
-            line=agent.says.line,
+            manner=manner,
+            manners=cast.manner,
             policy=self._tools.policy,
             canonical=self._tools.canonical,
             epoch=epoch,
             greeting="" if attempt else opening(agent, closed=closed),
             language=language,
-            keys=keys,
             interruptible=attributes.get("interruptible", "any") in ("any", "speech", "true"),
             preemptible=attributes.get("preemptible") == "true",
             speculation=bool(agent.speculation),
-            fillers=agent.says.fillers,
-            hold_sound=agent.hold_sound,
             can_transfer=self._can_transfer,
             can_switch=bool(agent.second) and not second,
             **(asdict(self._limits) | own),
-        )
-
-    def _request(self, agent: AgentDefinition, *, closed: bool) -> ModelRequest:
-        return ModelRequest(
-            self._prompt(agent, None, closed=closed),
-            (),
-            self._tools.specs(agent.tools),
-            self._model_name(agent),
-            reasoning=agent.reasoning,
-            cache_key=agent.name,
-            first_token_deadline=agent.limits.get("first_token_deadline"),
-            stall_deadline=agent.limits.get("stall_deadline"),
         )
 
     def _prompt(self, agent: AgentDefinition, person: Person | None, *, closed: bool) -> str:
@@ -195,12 +197,3 @@ class Calls:
         known = asdict(person) if person else None
         prompt = with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
         return f"{prompt}\n{CLOSED_NOTE}\n" if closed else prompt
-
-    async def _instructions(self, agent: AgentDefinition, person: str, *, closed: bool) -> str:
-        """The agent's prompt for this person; for a stranger where nobody can be looked up in time."""
-        try:
-            async with asyncio.timeout(self._limits.prepare_deadline):
-                return self._prompt(agent, await self._people.get(person), closed=closed)
-        except Exception as error:  # whatever is wrong with what is stored: the call goes on with a stranger
-            log.warning("person not looked up", error=type(error).__name__)
-            return self._prompt(agent, None, closed=closed)

@@ -9,6 +9,7 @@ from config.agents import ToolCheck
 from config.definition import AgentDefinition
 from config.menu import Menus
 from config.settings import Settings
+from handlers.cast import languages_of
 from handlers.connecting import is_closed
 from handlers.stores import Stores, open_stores
 from relay.jobs import Jobs
@@ -21,6 +22,7 @@ from tools.keypad import add_keypad
 from tools.profile import add_profile
 from tools.registry import ToolRegistry
 from tools.restaurant import add_restaurant
+from tools.switching import Switching, add_switching
 from tools.texting import Texting, add_texting
 
 
@@ -32,6 +34,11 @@ def make_tools(
     telemetry: Telemetry,
 ) -> ToolRegistry:
     """``agents``: those that are known when a tool asks; there need be none yet."""
+
+    def languages(name: str) -> tuple[str, ...]:
+        agent = agents().get(name)
+        return () if agent is None else languages_of(agent)
+
     registry = ToolRegistry(
         settings.tool_deadline,
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
@@ -45,6 +52,7 @@ def make_tools(
     add_demos(registry, stores.people, agents, settings.default_agent)
     add_apartments(registry, stores.house, stores.tours, stores.people, texting)
     add_restaurant(registry, Menus(settings.agents_dir), stores.orders, stores.people, texting)
+    add_switching(registry, Switching(agents, languages))
     return registry
 
 

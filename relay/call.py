@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, assert_never
 
+from relay.changes import Changes
 from relay.collecting import Collecting
 from relay.ending import Ending
 from relay.events import (
@@ -31,6 +32,7 @@ from relay.events import (
     Noted,
     Prepared,
     Reconnected,
+    Restored,
     RoundEnded,
     SocketClosed,
     StartTimer,
@@ -54,6 +56,7 @@ from relay.heard import Utterance
 from relay.items import ASIDES, AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
+from relay.manner import Manner
 from relay.models.base import ToolCall
 from relay.quiet import Quiet
 from relay.rules import CallRules, Phase, Turn
@@ -79,7 +82,8 @@ class Call:
         self.speaking = Speaking(self._out, self.record, rules)
         self._listening = Listening()
         self._ending = Ending(rules, self._out, self.speaking, self._listening)
-        self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending)
+        self._changes = Changes(rules, self._out, self.speaking)
+        self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending, self._changes)
         self._speculation = Speculation(rules.speculation_limit if rules.speculation else 0, self._out)
         self._quiet = Quiet(rules, self._out, self.speaking, self._listening, self._turns, self._ending)
         self._provider = ProviderTrouble()
@@ -112,6 +116,20 @@ class Call:
     def language(self) -> str:
         """The caller's, as far as it is known."""
         return self.speaking.language
+
+    @property
+    def spoken(self) -> str:
+        """The tag of what the agent speaks where its words are not marked."""
+        return self.speaking.spoken
+
+    def told(self, language: str) -> str:
+        """The language a model is to be told to answer words of this one in ("": of the caller's), "" for none."""
+        return self.speaking.told(self.speaking.tongue(language or self.language))
+
+    @property
+    def manner(self) -> Manner:
+        """Of the agent that has the call, with what tools have changed of it."""
+        return self.speaking.manner
 
     @property
     def unfinished(self) -> bool:
@@ -149,7 +167,10 @@ class Call:
         if type(event) is Delta:  # the token path
             self._turns.delta(event)
         elif self._set_up and not self._ending.done:
+            made = self._changes.made
             self._inside(event)
+            if self._changes.made != made:
+                self._speculation.drop()  # it was asked before
             self.speaking.tick()
             self._collecting.watch()
             self._quiet.watch(bool(self._keypad.digits))
@@ -194,6 +215,8 @@ class Call:
             case Noted():
                 self.record.add(NoteItem(event.text))
                 self._turns.tell_late()
+            case Restored():
+                self.speaking.restore(event.manner, event.spoken, event.language)
             case Reconnected():
                 self._reconnect(event)
             case Prepared():
@@ -351,7 +374,8 @@ class Call:
         if text and self._ending.final:
             self.record.add(UserItem(text, event.lang))
         elif text:
-            self.speaking.language = event.lang or self.speaking.language
+            if event.lang:
+                self.speaking.caller_speaks(event.lang)
             self._take_floor()
             self.speaking.spoken_to()
             self._speculation.final()
@@ -449,7 +473,7 @@ class Call:
             self._collecting.press(digit)
             self._listened()
             return
-        key = self.rules.keys.get(digit)
+        key = self.manner.keys.get(digit)
         if key is not None:
             self._mapped(digit, key)
         else:

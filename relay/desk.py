@@ -11,14 +11,14 @@ answered by the first one; a turn that ends undisturbed closes that account.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import orjson
 
 from relay.items import ToolItem, ToolStatus
 from relay.models.base import ToolCall
-from relay.toolbox import ToolOutcome, ToolPolicy
+from relay.toolbox import EndCall, ToolOutcome, ToolPolicy, Transfer
 
 
 def _output(error: str, message: str) -> str:
@@ -33,6 +33,22 @@ SIBLING_FAILED = ToolOutcome(
 TOO_MANY_ROUNDS = ToolOutcome(
     _output("too_many_steps", "No more tools can be used now. Answer with what is known."), ok=False
 )
+
+
+def no_such_tool(name: str) -> ToolOutcome:
+    """For a name that is none of the agent's tools, or not any more."""
+    return ToolOutcome(
+        _output("unknown_tool", f"There is no tool named {name[:64]!r}. Use only the tools listed."), ok=False
+    )
+
+
+def _echo(outcome: ToolOutcome) -> ToolOutcome:
+    """The answer to a repeated call: what the first one has changed of the call is changed already. An end of the call
+    it asked for was lost with its turn."""
+    if not outcome.effects:
+        return outcome
+    return replace(outcome, effects=tuple(each for each in outcome.effects if isinstance(each, EndCall | Transfer)))
+
 
 State = Literal["held", "running", "finished"]
 
@@ -89,7 +105,7 @@ class Desk:
             work.state = "running"
             twin.followers.append(work)
         elif twin.outcome.ok or not twin.outcome.certain:
-            self._finish(work, twin.outcome)
+            self._finish(work, _echo(twin.outcome))
         return work.state != "held"
 
     def startable(self, turn: int, round: int, free: bool) -> Iterator[Work]:
@@ -120,10 +136,10 @@ class Desk:
         work = self.work.get(key)
         if work is None or work.state == "finished":
             return []
-        done = [work, *work.followers]
-        for each in done:
-            self._finish(each, outcome)
-        return done
+        self._finish(work, outcome)
+        for follower in work.followers:
+            self._finish(follower, _echo(outcome))
+        return [work, *work.followers]
 
     def disturb(self, turn: int) -> None:
         for work in self.work.values():

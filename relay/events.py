@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from relay.frames import Incoming
 from relay.items import Item, ToolItem, UserItem
+from relay.manner import Manner
 from relay.models.base import FinishReason, ToolCall
 from relay.toolbox import Change, DigitsWanted, Keyed, ToolOutcome
 
@@ -34,6 +35,16 @@ class Reconnected:
 
     playing: tuple[tuple[int, Item], ...] = ()
     unfinished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """Comes before ``Reconnected`` and ``Prepared`` where an earlier session of the call had changed what the call
+    began with. ``spoken``: the language the agent was told to speak, ``language``: the caller's; "" if not known."""
+
+    manner: Manner
+    spoken: str = ""
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +126,7 @@ Event = (
     Incoming
     | Prepared
     | Reconnected
+    | Restored
     | Delta
     | RoundEnded
     | TurnFailed
@@ -156,11 +168,13 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class StartTurn:
-    """Ask the model. ``round`` counts from 0 inside a turn. ``tools``: whether it may call any."""
+    """Ask the model. ``round`` counts from 0 inside a turn. ``tools``: whether it may call any. ``language``: the tag
+    of the one it is to be told to answer in, "" where it goes without saying."""
 
     turn: int
     round: int = 0
     tools: bool = True
+    language: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +232,24 @@ class DigitsCollected:
 
 @dataclass(frozen=True, slots=True)
 class Carry:
-    """Carry out what a tool has changed for the rest of the call."""
+    """A tool has changed this for the rest of the call, which goes by it already: carry out what is not the call's."""
 
     change: Change
+
+
+@dataclass(frozen=True, slots=True)
+class SetLanguage:
+    """From now on this is spoken, and this understood, unless words are marked; "" where it stays as it is."""
+
+    spoken: str = ""
+    understood: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Words given to say from here on are in this language; "": in the one that is spoken anyway."""
+
+    language: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,6 +300,8 @@ Action = (
     | CancelTool
     | DigitsCollected
     | Carry
+    | SetLanguage
+    | Mark
     | StartTimer
     | CancelTimer
     | Put

@@ -103,7 +103,7 @@ class Fillers:
             self._say(wait, phrases[self._next % len(phrases)], "filler")
             self._next += 1
         elif not wait.holding:
-            self._speaking.play(wait.turn, self._rules.hold_sound, firm=False)
+            self._speaking.play(wait.turn, self._speaking.manner.hold_sound, firm=False)
             wait.holding = True
         else:
             return False
@@ -119,7 +119,7 @@ class Fillers:
             self._out.add(StartTimer("filler", max(LOOK_AGAIN, 0.0 if wait.report else silence)))
 
     def _long(self, wait: _Wait) -> bool:
-        return wait.expected > LONG and bool(self._rules.hold_sound)
+        return wait.expected > LONG and bool(self._speaking.manner.hold_sound)
 
     def _phrases(self) -> Sequence[str]:
-        return self._rules.fillers(self._speaking.language)
+        return self._speaking.manner.fillers(self._speaking.language)

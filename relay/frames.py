@@ -9,6 +9,7 @@ does not know becomes ``Unknown``, because Twilio adds frames without notice. A 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,8 +132,13 @@ class SendDigits:
 
 @dataclass(frozen=True, slots=True)
 class Language:
+    """What is spoken and understood from now on; "" leaves it as it is. ``attributes``: of the language spoken, by the
+    names ``<Language>`` has for them in TwiML. Twilio documents (2026-10-28) that this frame changes a language's voice
+    and providers; that it names them so, nobody has seen yet."""
+
     tts_language: str = ""
     transcription_language: str = ""
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +273,8 @@ def parse_outgoing(raw: str | bytes) -> Outgoing:
                 raise InvalidFrame("digits are not 0-9 w # *")
             return SendDigits(digits)
         case "language":
-            language = Language(_text(data, "ttsLanguage", ""), _text(data, "transcriptionLanguage", ""))
+            attributes = {name: _text(data, name) for name in LANGUAGE_ATTRIBUTES if name in data}
+            language = Language(_text(data, "ttsLanguage", ""), _text(data, "transcriptionLanguage", ""), attributes)
             if not language.tts_language and not language.transcription_language:
                 raise InvalidFrame("neither ttsLanguage nor transcriptionLanguage")
             return language
@@ -277,7 +284,22 @@ def parse_outgoing(raw: str | bytes) -> Outgoing:
             raise InvalidFrame("unknown type")
 
 
+LANGUAGE_ATTRIBUTES = ("ttsProvider", "voice")
 _TEXT, _LAST, _NOT_LAST = b'{"type":"text","token":', b',"last":true}', b',"last":false}'
+
+
+class Token:
+    """Encodes the words of a reply, token by token: what all their frames have in common is written once.
+
+    ``lang``: the language they are marked with, "" for none."""
+
+    __slots__ = ("_end",)
+
+    def __init__(self, lang: str = "") -> None:
+        self._end = b',"last":false,"lang":' + orjson.dumps(lang) + b"}" if lang else _NOT_LAST
+
+    def encode(self, text: str) -> bytes:
+        return _TEXT + orjson.dumps(text) + self._end
 
 
 def encode(frame: Incoming | Outgoing) -> bytes:
@@ -320,7 +342,7 @@ def _plain(frame: Incoming | Outgoing) -> dict[str, Any]:
                 data["ttsLanguage"] = frame.tts_language
             if frame.transcription_language:
                 data["transcriptionLanguage"] = frame.transcription_language
-            return data
+            return data | dict(frame.attributes)
         case End():
             return {"type": "end"} | ({} if frame.handoff_data is None else {"handoffData": frame.handoff_data})
         case Prompt():

@@ -6,12 +6,12 @@ could suspend. So nothing stale can follow an interrupt.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Protocol
 
 import orjson
 
-from relay.frames import End, Play, SendDigits, Text, encode
+from relay.frames import End, Language, Play, SendDigits, Text, Token, encode
 
 WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 
@@ -38,19 +38,29 @@ class Outgoing:
     def __init__(self, socket: Socket, slow: Callable[[], None]) -> None:
         self._socket = socket
         self._slow = slow
+        self._token = Token()
+        self._lang: str | None = None
         self.cycle_open = False
         self.stopped = False  # `end` was sent, or the socket is gone: nothing is sent any more
 
     def words(self, text: str) -> bool:
         """Words of a reply; they open a talk cycle. Returns whether they were written."""
-        if self._write(encode(Text(text))):
+        if self._write(self._token.encode(text)):
             self.cycle_open = True
             return True
         return False
 
     def aside(self, text: str) -> None:
         """A talk cycle of its own, which no later words cut."""
-        self._write(encode(Text(text, last=True, preemptible=False)))
+        self._write(encode(Text(text, last=True, lang=self._lang, preemptible=False)))
+
+    def mark(self, lang: str) -> None:
+        """Words from here on are in this language; "": in the session's own."""
+        self._token, self._lang = Token(lang), lang or None
+
+    def language(self, spoken: str, understood: str = "", attributes: Mapping[str, str] | None = None) -> None:
+        """The session's own languages from here on, and how the one spoken is."""
+        self._write(encode(Language(spoken, understood, attributes or {})))
 
     def sound(self, source: str, *, preemptible: bool, interruptible: bool) -> None:
         self.close_cycle()

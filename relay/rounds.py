@@ -26,6 +26,8 @@ from relay.turn import CHARACTERS_PER_TOKEN, estimate_tokens, run_round
 
 log = structlog.get_logger()
 
+SETTLING = 0.3  # seconds a request waits for instructions that are being made anew
+
 
 @dataclass(slots=True)
 class Counted:
@@ -67,20 +69,19 @@ class _Ahead:
 
 
 class Rounds:
-    """``template``: what is the same in every request of the call. ``report``: takes what the call is to know.
-    ``spawn``: starts a task of the session's."""
+    """``template``: what is the same in every request of the agent that has the call; to be set before the first.
+    ``report``: takes what the call is to know. ``spawn``: starts a task of the session's."""
 
     def __init__(
         self,
         model: LanguageModel,
-        template: ModelRequest,
         telemetry: Telemetry,
         report: Callable[[Event], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         clock: Callable[[], float],
     ) -> None:
         self._model = model
-        self._template = template
+        self.template = ModelRequest("", ())
         self._telemetry = telemetry
         self._report = report
         self._spawn = spawn
@@ -90,6 +91,7 @@ class Rounds:
         self._releasing: asyncio.Handle | None = None
         self._turn = 0
         self._carry: tuple[bytes, ...] = ()  # provider-only items of the turn's earlier rounds
+        self._model_asked = ""  # the one they are of
         self._asked: float | None = None  # when the words were read that no turn has begun with
         self._timing: TurnTiming | None = None
         self._first_text: float | None = None
@@ -102,8 +104,14 @@ class Rounds:
         """A final prompt was read: the turn it leads to is timed from here."""
         self._asked = read
 
-    def start(self, action: StartTurn, items: Sequence[Item], instructions: str) -> None:
-        """Asks the model."""
+    def start(
+        self,
+        action: StartTurn,
+        items: Sequence[Item],
+        instructions: Callable[[], str],
+        settling: asyncio.Task[None] | None = None,
+    ) -> None:
+        """Asks the model. ``settling``: after this the instructions may be others; it is waited for a moment."""
         now = self._clock()
         if action.turn != self._turn:
             self._turn, self._carry = action.turn, ()
@@ -114,10 +122,12 @@ class Rounds:
             self._timing.begun(now)
         if action.round and self._timing is not None:
             self._timing.later_round()
+        if self.template.model != self._model_asked:
+            self._model_asked, self._carry = self.template.model, ()  # another model's are nothing to it
         sink = _Sink(self, action.turn)
         request = replace(
-            self._template,
-            instructions=instructions,
+            self.template,
+            instructions=instructions(),
             items=items,
             tool_choice="auto" if action.tools else "none",
             carry=self._carry,
@@ -125,11 +135,21 @@ class Rounds:
         )
         if self._timing is not None:
             self._timing.items(self._clock())
-        if self._ahead is not None and same_turn(self._ahead.request, request):
+        if settling is not None and not settling.done():
+            self.drop()
+            self._running = self._spawn(self._ask_settled(settling, request, instructions, sink), "round")
+        elif self._ahead is not None and same_turn(self._ahead.request, request):
             self._take_over(self._ahead, action.turn)
         else:
             self.drop()
             self._running = self._spawn(run_round(self._model, request, sink), "round")
+
+    async def _ask_settled(
+        self, settling: asyncio.Task[None], request: ModelRequest, instructions: Callable[[], str], sink: _Sink
+    ) -> None:
+        """A cancel leaves what it waits for going on."""
+        await asyncio.wait([settling], timeout=SETTLING)
+        await run_round(self._model, replace(request, instructions=instructions()), sink)
 
     def cancel(self) -> None:
         """Closes the request, if one is running."""
@@ -144,7 +164,7 @@ class Rounds:
         """Asks the model ahead of the turn these items will lead to; one that was asked so before is dropped."""
         self.drop()
         sink = _Sink(self, 0, ahead=True)
-        request = replace(self._template, instructions=instructions, items=items, on_sent=sink.sent)
+        request = replace(self.template, instructions=instructions, items=items, on_sent=sink.sent)
         self._ahead = _Ahead(request, sink, self._spawn(run_round(self._model, request, sink), "speculation"))
 
     def drop(self) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal
 
 from relay.heard import Utterance
-from relay.keypad import Key
+from relay.manner import Manner
 from relay.toolbox import Ends, ToolPolicy
 
 
@@ -41,25 +41,23 @@ class CallLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRules(CallLimits):
-    """What a call needs to know. ``epoch``: when the socket was accepted, milliseconds since 1970.
-    ``line``: the agent's fixed words by (name, language). ``interruptible``: whether speech may stop the agent.
-    ``preemptible``: whether its own next words do. ``speculation``: whether partial prompts are asked ahead.
-    ``fillers``: phrases for the time a tool takes, in a language; ``hold_sound``: the address of what is played while a
-    long one runs, "" for nothing. ``can_transfer``: there is a number to hand a call to. ``can_switch``: another
+    """What a call needs to know, and what stays the same in it. ``manner``: of the agent that takes the call;
+    ``manners``: of those it may be passed to, by name, None for a name that nobody has. ``epoch``: when the socket was
+    accepted, milliseconds since 1970. ``interruptible``: whether speech may stop the agent. ``preemptible``: whether
+    its own next words do. ``speculation``: whether partial prompts are asked ahead. ``language``: the caller's, where
+    an earlier session has learnt it. ``can_transfer``: there is a number to hand a call to. ``can_switch``: another
     provider of speech takes over if the one in use fails."""
 
-    line: Callable[[str, str], str]
+    manner: Manner
     policy: Callable[[str], ToolPolicy]
     canonical: Callable[[str, str], str]
+    manners: Callable[[str], Manner | None] = lambda name: None
     epoch: int = 0
     greeting: str = ""
-    language: str = "en-US"
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    language: str = ""
     interruptible: bool = True
     preemptible: bool = False
     speculation: bool = False
-    fillers: Callable[[str], Sequence[str]] = lambda language: ()
-    hold_sound: str = ""
     can_transfer: bool = False
     can_switch: bool = False
 
@@ -71,6 +69,7 @@ class Turn:
     round: int = 0
     user: int | None = None  # position of the user's words
     utterance: Utterance | None = None  # of the round in progress
+    tongue: str = ""  # the language the round in progress is to answer in
     said: bool = False  # anything, in any round
     filled: bool = False  # a filler, or what a tool reported, was said
     last_words: float = 0.0  # when the model last said something

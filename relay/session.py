@@ -1,8 +1,9 @@
 """One websocket, one call: carries out what ``Call`` decides, and tells it what happened.
 
 Tasks of a session, all inside one group and gone when ``run`` returns: the reader (``run`` itself), ``prepare``, at
-most one ``round`` (a model request) and one ``speculation`` (a request ahead of its turn), and the tools that belong to
-a turn. Tools with a side effect belong to the process.
+most one ``round`` (a model request) and one ``speculation`` (a request ahead of its turn), ``person`` (a look-up, at
+the beginning and whenever more is known), and the tools that belong to a turn. Tools with a side effect belong to the
+process.
 
     reader --frame--> Call.receive --actions--> here --> socket, model, tools, history, timers
        ^                                                        |
@@ -23,6 +24,7 @@ from typing import Any
 import structlog
 
 from relay.call import Call
+from relay.cast import Cast
 from relay.errors import Fenced, InvalidFrame, ToolError
 from relay.events import (
     Action,
@@ -39,12 +41,14 @@ from relay.events import (
     End,
     Event,
     LateResult,
+    Mark,
     Noted,
     Play,
     Prepared,
     Put,
     Reconnected,
     Say,
+    SetLanguage,
     SocketClosed,
     Speculate,
     StartTimer,
@@ -69,15 +73,26 @@ from relay.frames import (
 )
 from relay.items import AssistantItem, Item, ToolItem
 from relay.masks import Masks
-from relay.models.base import LanguageModel, ModelRequest
+from relay.models.base import LanguageModel
 from relay.outgoing import Outgoing, Socket
 from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.sideeffects import SideEffects
+from relay.stage import Stage
 from relay.telemetry import Telemetry
 from relay.timers import Timers
-from relay.toolbox import DigitsWanted, Keyed, SendDigits, ToolBox, ToolContext, ToolOutcome
+from relay.toolbox import (
+    Change,
+    DigitsWanted,
+    Keyed,
+    PersonChanged,
+    SendDigits,
+    SwitchAgent,
+    ToolBox,
+    ToolContext,
+    ToolOutcome,
+)
 from relay.turn import window
 from relay.writer import ConversationWriter, epoch_ms
 from relay.writer import Prepared as Before
@@ -90,9 +105,8 @@ LOST = frozenset({"dropped", "error", "slow"})  # ways a socket ends after which
 
 @dataclass(frozen=True, slots=True)
 class SessionParts:
-    """What a session works with. ``request``: what is the same in every request of the call; its instructions are those
-    for a stranger. ``instructions`` makes the person's, which take their place when they are there: it is awaited once
-    a call, in the background, and must end by its own deadline.
+    """What a session works with. ``cast``: the agents, of which ``context`` names the first. ``talking`` is called with
+    the name of each that takes the call over.
     ``foreseen`` is called whenever the caller is heard before a turn of theirs begins; it returns at once.
     ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
     may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
@@ -101,16 +115,16 @@ class SessionParts:
     took the call it was to be handed over in."""
 
     model: LanguageModel
-    request: ModelRequest
+    cast: Cast
     tools: ToolBox
     writer: ConversationWriter
     effects: SideEffects
     telemetry: Telemetry
-    instructions: Callable[[], Awaitable[str]]
     admitted: Callable[[], Awaitable[bool]]
     context: ToolContext
     foreseen: Callable[[], object] = lambda: None
     begun: Callable[[int], object] = lambda at_ms: None
+    talking: Callable[[str], object] = lambda agent: None
     reconnects: bool = False
     masks: Masks = field(default_factory=Masks)
     returned: str = ""
@@ -139,8 +153,9 @@ class CallSession:
         self._t0 = clock()
         self.call = Call(rules)
         self._telemetry = parts.telemetry
-        self._rounds = Rounds(parts.model, parts.request, parts.telemetry, self._receive, self._spawn, clock)
-        self._instructions = parts.request.instructions
+        self._rounds = Rounds(parts.model, parts.telemetry, self._receive, self._spawn, clock)
+        self._stage = Stage(self.call, parts.cast, parts.tools, parts.writer, self._out, self._rounds)
+        self._person: asyncio.Task[None] | None = None  # a look-up of what is new
         self._gate = Gate() if parts.reconnects else None
         self._earlier: Mapping[str, str] | None = None  # the conversation's state as earlier sessions left it
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
@@ -274,6 +289,7 @@ class CallSession:
                 if frame.voice_prompt.strip():
                     self._rounds.prompted(read)
                 self._receive(frame)
+                self._stage.keep()
             case _:
                 self._receive(frame)
 
@@ -299,9 +315,6 @@ class CallSession:
             self._closing = self._spawn(self._socket.close(code, reason), "close")
             self._rounds.stop()  # nobody will hear it
 
-    async def _know_person(self) -> None:
-        self._instructions = await self._parts.instructions()
-
     async def _prepare(self) -> None:
         """Admission, then history and prompt at once; the call goes on with what is there in time."""
         deadline = self._rules.prepare_deadline
@@ -312,7 +325,7 @@ class CallSession:
                 self._parts.writer.close()  # the conversation is another session's: nothing of this one is written
                 self._close(1008, "ticket")
                 return
-            person = self._spawn(self._know_person(), "person")
+            person = self._spawn(self._parts.cast.look_up(), "person")
             before = await self._parts.writer.prepare(deadline)
             await asyncio.wait([person])
         except Fenced:
@@ -323,8 +336,9 @@ class CallSession:
             return
         context, epoch = self._parts.context, self._parts.writer.epoch
         begun = before.state.get("begun", "")
+        self._restore(before.state)
         self._parts.writer.note(
-            agent=context.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
+            agent=self.call.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
         )
         self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to})
         self._earlier = before.state
@@ -392,15 +406,25 @@ class CallSession:
             case StartTurn() | Speculate() | StartTool() | StartTimer() if self._closing is not None:
                 pass
             case StartTurn():
-                self._rounds.start(action, self._shown(), self._instructions)
+                instructions = self._stage.instructions(action.language)
+                self._rounds.start(action, self._shown(), instructions, self._person)
             case CancelTurn():
                 self._rounds.cancel()
             case Speculate():
-                self._rounds.speculate(self._shown(action.words), self._instructions)
+                language = self.call.told(action.words.lang)
+                self._rounds.speculate(self._shown(action.words), self._stage.instructions(language)())
             case DropSpeculation():
                 self._rounds.drop()
             case TurnEnded():
                 self._turn_ended(action)
+            case Carry(change=SendDigits(digits)):
+                self._out.tones(digits)
+            case Carry():
+                self._carry(action.change)
+            case SetLanguage():
+                self._out.language(action.spoken, action.understood)
+            case Mark():
+                self._out.mark(action.language)
             case StartTool():
                 self._start_tool(action)
             case CancelTool():
@@ -408,8 +432,6 @@ class CallSession:
                     task.cancel()
             case DigitsCollected():
                 self._collected(action)
-            case Carry(change=SendDigits(digits)):
-                self._out.tones(digits)
             case StartTimer(name="reader"):
                 self._timers.start_behind_reader(action.name)
             case StartTimer():
@@ -421,6 +443,27 @@ class CallSession:
                 self._out.end(action.handoff)
             case CloseSocket():
                 self._close(1000, self._reason or "ended")
+
+    # -- changes
+
+    def _carry(self, change: Change) -> None:
+        """Does what is left of a change, which the call goes by already."""
+        if isinstance(change, SwitchAgent):
+            self._parts.talking(change.agent)
+            log.info("agent switched")
+        elif isinstance(change, PersonChanged) and self._group is not None and self._closing is None:
+            if self._person is not None:
+                self._person.cancel()  # what it has read may be what was before
+            self._person = self._spawn(self._parts.cast.look_up(), "person")
+        self._stage.follow()
+
+    def _restore(self, state: Mapping[str, str]) -> None:
+        """Takes up what an earlier session of the call has left."""
+        restored = self._stage.left(state)
+        if restored is not None:
+            self._receive(restored)
+            self._parts.talking(restored.manner.agent)
+        self._stage.follow()
 
     # -- frames out
 
@@ -459,6 +502,7 @@ class CallSession:
         key = action.key
         context = replace(
             self._parts.context,
+            agent=self.call.manner.agent,
             language=self.call.language,
             report=lambda text: self._receive(ToolProgress(key, text)),
             note=self._told,

@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
-from relay.events import Action, Close, Play, Put, Say, StartTimer
+from relay.events import Action, Close, Mark, Play, Put, Say, SetLanguage, StartTimer
 from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance, from_the_cut
 from relay.items import ASIDES, AssistantItem, AssistantStatus, Item
 from relay.listening import EARLY
+from relay.manner import MULTI, Manner
 from relay.rules import CallRules
 
 SETTLE_GRACE = 2.0  # seconds after its estimated end at which speech counts as over without proof
@@ -72,25 +73,89 @@ class Record:
 
 
 class Speaking:
-    """Everything that is said goes through here. At most one utterance is open: that of the turn in progress."""
+    """Everything that is said goes through here. At most one utterance is open: that of the turn in progress.
+
+    ``manner``: of the agent that has the call. ``language``: the caller's, as far as it is known. ``spoken``: what
+    Twilio makes of words that are not marked with another language."""
 
     def __init__(self, outbox: Outbox, record: Record, rules: CallRules) -> None:
         self.ledger = Ledger()
         self.info = False  # info frames have been seen in this session
         self.agent_on_at: float | None = None  # since when Twilio reports the agent as speaking
         self._spoke_since = 0.0  # when the speech began whose end was reported last
-        self.language = rules.language  # the caller's
+        self.manner = rules.manner
+        self.spoken = rules.manner.language
+        self.language = rules.language or self.spoken
+        self._understood = rules.manner.transcription
+        self._caller_told = False  # which language is the caller's
+        self._tongue = self.spoken  # of the utterance given last
+        self._marked = ""  # with what its words are marked
         self._outbox = outbox
         self._record = record
         self._rules = rules
         self._saved = 0.0
         self._spoken_to = 0  # the position from which on something may still be being said
 
+    # -- who speaks, and in which language
+
+    def become(self, manner: Manner) -> None:
+        """Another agent has the call. It goes on in the language spoken until now where it can, else in its own."""
+        self.manner = manner
+        spoken = manner.declared(self.spoken) or manner.language
+        if not manner.declared(self.language):
+            self.language = spoken
+        self._speak(spoken)
+
+    def speak(self, language: str) -> None:
+        """This language from now on, for both sides: one of the agent's own, under its tag there."""
+        self.language = language
+        self._speak(language)
+
+    def caller_speaks(self, language: str) -> None:
+        """The recogniser has told the caller's language."""
+        self.language, self._caller_told = language, True
+
+    def restore(self, manner: Manner, spoken: str, language: str) -> None:
+        """As an earlier session of the call left it. What the caller has said since tells their language better."""
+        self.manner = manner
+        self._speak(manner.declared(spoken) or manner.declared(self.spoken) or manner.language)
+        if not self._caller_told:
+            self.language = language or self.spoken
+
+    def tongue(self, language: str) -> str:
+        """What words in this language are answered in."""
+        if not self.manner.follow_language:
+            return self.spoken
+        return language if self.spoken == MULTI else self.manner.declared(language) or self.spoken
+
+    def told(self, tongue: str) -> str:
+        """What the model is to be told of that: "" where its instructions are enough."""
+        own = not self.manner.follow_language and tongue == self.manner.language
+        return "" if own or tongue == MULTI else tongue
+
+    def _speak(self, spoken: str) -> None:
+        understood = self.manner.understood(spoken)
+        if (spoken, understood) != (self.spoken, self._understood):
+            changed = spoken if spoken != self.spoken else ""
+            self._outbox.add(SetLanguage(changed, understood if understood != self._understood else ""))
+        self.spoken, self._understood = spoken, understood
+        if any(utterance.open for utterance in self.ledger.utterances):
+            self._mark(self._tongue)  # it goes on in the language it has begun in
+
+    def _mark(self, tongue: str) -> None:
+        self._tongue = tongue
+        mark = "" if MULTI in (self.spoken, tongue) or tongue == self.spoken else tongue
+        if mark != self._marked:
+            self._marked = mark
+            self._outbox.add(Mark(mark))
+
     # -- giving
 
-    def begin(self, turn: int, text: str, origin: str = "") -> Utterance:
-        """The first words of an utterance. Those of a turn stay open for more; the rest is complete at once."""
+    def begin(self, turn: int, text: str, origin: str = "", tongue: str = "") -> Utterance:
+        """The first words of an utterance. Those of a turn stay open for more; the rest is complete at once.
+        ``tongue``: the tag of their language, "" for what is spoken anyway."""
         utterance = self._open(turn, origin, firm=self._firm(origin))
+        self._mark(tongue or self.spoken)
         utterance.append(text)
         self._save(utterance)
         return utterance
@@ -102,14 +167,16 @@ class Speaking:
 
     def line(self, name: str) -> Utterance | None:
         """One of the agent's fixed lines, in the caller's language."""
-        return self.words(self._rules.line(name, self.language), name)
+        manner = self.manner
+        return self.words(manner.line(name, self.language), name, manner.line_language(name, self.language))
 
-    def words(self, text: str, origin: str) -> Utterance | None:
-        """Fixed words, in a talk cycle of their own; none if there are none."""
+    def words(self, text: str, origin: str, language: str = "") -> Utterance | None:
+        """Fixed words, in a talk cycle of their own; none if there are none.
+        ``language``: theirs, "" for the agent's."""
         self._close_all()
         if not text:
             return None
-        utterance = self.begin(0, text, origin)
+        utterance = self.begin(0, text, origin, self.manner.declared(language or self.manner.language))
         self._outbox.add(Say(0, text))
         self.close(utterance)
         return utterance
@@ -117,7 +184,7 @@ class Speaking:
     def aside(self, turn: int, text: str, origin: str) -> None:
         """Words for the time a tool of this turn takes: a talk cycle of their own, which the reply waits for."""
         self._close_all()
-        utterance = self.begin(turn, text, origin)
+        utterance = self.begin(turn, text, origin, self.manner.declared(self.language))
         self._outbox.add(Say(0, text, aside=True))
         self._shut(utterance)
 

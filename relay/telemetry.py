@@ -107,6 +107,25 @@ class Telemetry:
             self.lag.observe(max(0.0, loop.time() - due))
 
 
+class Current:
+    """A name bound to log records that may change while they are written: each tells the one of its moment, whatever
+    task writes it."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def become(self, name: str) -> None:
+        self._name = name
+
+    def __structlog__(self) -> str:
+        return self._name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
 def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] = "auto") -> None:
     """Structured logs on standard output: JSON, or lines for people where standard output is a terminal.
 

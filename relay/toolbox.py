@@ -185,6 +185,10 @@ class ToolBox(Protocol):
         """What the model is shown; the same object for the same names."""
         ...
 
+    def knows(self, name: str) -> bool:
+        """Whether there is such a tool."""
+        ...
+
     def policy(self, name: str) -> ToolPolicy:
         """The default policy for a name that does not exist."""
         ...

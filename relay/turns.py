@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from relay.changes import Changes
 from relay.confirm import ASK_FIRST, Confirmations
-from relay.desk import TOO_MANY_ROUNDS, Desk, Work
+from relay.desk import TOO_MANY_ROUNDS, Desk, Work, no_such_tool
 from relay.ending import Ending, handover
 from relay.events import (
     CancelTimer,
     CancelTool,
     CancelTurn,
-    Carry,
     Delta,
     End,
     RoundEnded,
@@ -36,7 +36,7 @@ from relay.listening import EARLY, Listening
 from relay.models.base import ToolCall
 from relay.rules import CallRules, Turn
 from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
-from relay.toolbox import EndCall, SendDigits, Transfer
+from relay.toolbox import EndCall, Transfer
 
 MOST_FAILURES = 3  # turns that fail in a row; then the call is handed over, or ends
 LEAST_TIME = 2.0  # seconds that a turn has in any case, however long the caller has been left without words before it
@@ -58,6 +58,7 @@ class Turns:
         speaking: Speaking,
         listening: Listening,
         ending: Ending,
+        changes: Changes,
     ) -> None:
         self.current: Turn | None = None
         self.held = False  # the caller has the floor, or the call is ending: nothing new is begun
@@ -67,6 +68,7 @@ class Turns:
         self._speaking = speaking
         self._listening = listening
         self._ending = ending
+        self._changes = changes
         self._desk = Desk(rules.policy, rules.canonical)
         self._confirmations = Confirmations(record)
         self._fillers = Fillers(rules, outbox, speaking, listening)
@@ -250,7 +252,7 @@ class Turns:
         elif not text.strip():
             return
         else:
-            turn.utterance = self._speaking.begin(turn.number, text)
+            turn.utterance = self._speaking.begin(turn.number, text, tongue=turn.tongue)
             turn.said = True
         self._out.add(Say(turn.number, text))
 
@@ -393,7 +395,9 @@ class Turns:
         turn.part = "generating"
         turn.utterance = None
         self._untold = False
-        self._out.add(StartTurn(turn.number, turn.round, tools=turn.round < self._rules.tool_rounds))
+        turn.tongue = self._speaking.tongue(self._speaking.language)
+        tools = turn.round < self._rules.tool_rounds
+        self._out.add(StartTurn(turn.number, turn.round, tools, self._speaking.told(turn.tongue)))
 
     def _take_calls(self, turn: Turn, calls: Iterable[ToolCall], agreed: bool = False) -> None:
         """``agreed``: the caller wants this, nobody needs to ask."""
@@ -405,6 +409,8 @@ class Turns:
             work = self._desk.add(self._record.reserve(), call, turn.number, turn.round)
             if turn.round >= self._rules.tool_rounds:
                 self._desk.finish(work.key, TOO_MANY_ROUNDS)
+            elif work.state == "held" and not agreed and not self._speaking.manner.may_use(call.name):
+                self._desk.finish(work.key, no_such_tool(call.name))
             elif work.policy.confirm and work.state == "held" and not agreed:
                 self._ask_first(work)
             self._report(work)
@@ -431,9 +437,7 @@ class Turns:
         own = turn is not None and work.turn == turn.number
         for effect in work.outcome.effects:
             if not isinstance(effect, EndCall | Transfer):
-                if isinstance(effect, SendDigits):
-                    self._speaking.tones(effect.digits)
-                self._out.add(Carry(effect))
+                self._changes.make(effect)
             elif turn is not None and own:
                 turn.effect = effect
         if turn is None or not own:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from relay.errors import StoreError, ToolError, ToolRetry
-from relay.toolbox import ToolContext
+from relay.toolbox import PersonChanged, ToolContext
 from tools.registry import ToolFunction, ToolRegistry, ToolResult
 
 MAX_NAME = 80
@@ -43,7 +43,7 @@ def profile(people: People) -> ToolFunction:
             raise ToolError(
                 "The name could not be saved just now. Go on with the conversation and use the name all the same."
             ) from error
-        return ToolResult({"saved": True, "message": f"The name {first} {last} is saved."})
+        return ToolResult({"saved": True, "message": f"The name {first} {last} is saved."}, (PersonChanged(),))
 
     return save_name
 

@@ -47,6 +47,9 @@ ASKS_FIRST = (
 
 ToolFunction = Callable[..., Awaitable[Any]]
 Result = Literal["ok", "failed", "retry", "timeout", "invalid", "cancelled"]
+Refuses = Callable[[Effect, ToolContext, Callable[[str], str]], str]
+"""(effect, context, what is wrong with a tool of a name) -> why the effect cannot be carried out, "" if it can."""
+
 Observe = Callable[[str, Result, float], None]
 """Told (tool, how it ended, seconds) of every call; the tool is "unknown" where the model made up a name."""
 
@@ -85,11 +88,13 @@ class _Tool:
 
 
 class ToolRegistry:
-    """Satisfies ``relay.toolbox.ToolBox``. ``deadline``: seconds, for tools that name none of their own."""
+    """Satisfies ``relay.toolbox.ToolBox``. ``deadline``: seconds, for tools that name none of their own. ``refuses``:
+    asked about every effect of a tool; one that is refused is a failure of that tool."""
 
     def __init__(self, deadline: float = 10.0, observe: Observe | None = None) -> None:
         self._deadline = deadline
         self._observe = observe
+        self.refuses: Refuses = lambda effect, context, complaint: ""
         self._tools: dict[str, _Tool] = {}
         self._specs: dict[tuple[str, ...], tuple[ToolSpec, ...]] = {}
 
@@ -148,6 +153,9 @@ class ToolRegistry:
             self._specs[key] = tuple(self._tools[name].spec for name in key)
         return self._specs[key]
 
+    def knows(self, name: str) -> bool:
+        return name in self._tools
+
     def policy(self, name: str) -> ToolPolicy:
         tool = self._tools.get(name)
         return tool.policy if tool else ToolPolicy()
@@ -194,7 +202,12 @@ class ToolRegistry:
         try:
             async with asyncio.timeout(deadline) as limit:
                 returned = await tool.function(context, **values)
-            return _outcome(name, returned), "ok"
+            outcome = _outcome(name, returned)
+            for effect in outcome.effects:
+                if refusal := self.refuses(effect, context, self.complaint):
+                    log.error("effect of a tool refused", tool=name, effect=type(effect).__name__)
+                    return _failure("failed", refusal, certain=not tool.policy.side_effect), "failed"
+            return outcome, "ok"
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():

@@ -68,7 +68,7 @@ def session_attributes(agent: RelayAgent, *, second: bool = False) -> dict[str, 
     """The agent's attributes of ``<ConversationRelay>``. ``second``: the first provider has failed, and what the agent
     has for that case takes its place."""
     attributes = {**RELAY_DEFAULTS, **agent.relay}
-    return {**_without_replaced(attributes, agent.second), **agent.second} if second else attributes
+    return {**without_replaced(attributes, agent.second), **agent.second} if second else attributes
 
 
 def connect(
@@ -96,7 +96,7 @@ def connect(
     relay = ConversationRelay(**_clean(attributes))
     for language in agent.languages:
         if second and language.get("code", "").casefold() in own:
-            language = _without_replaced(language, agent.second)
+            language = without_replaced(language, agent.second)
         relay.append(Language(**_clean(language)))
     for name, value in parameters.items():
         relay.append(Parameter(**_clean({"name": name, "value": value})))
@@ -155,7 +155,7 @@ def empty() -> str:
     return _document()
 
 
-def _without_replaced(attributes: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
+def without_replaced(attributes: Mapping[str, str], second: Mapping[str, str]) -> dict[str, str]:
     """What ``second`` does not take the place of. A voice, or a model, goes with its provider: Twilio ends a session
     in which the two do not fit (64101)."""
     gone = {*second, *(theirs for provider, theirs in _OF_PROVIDER.items() if provider in second)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from tests.calls.checks import has_read
 from tests.calls.front import Front
 from tests.calls.workshop import Workshop
 from tests.running import Running, running, write_agent
+from tools.registry import ToolRegistry
 
 PROCESSES = ["the same process", "another process"]
 
@@ -36,16 +37,25 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(redis_url: str, tmp_path: Path, agent: str, processes: str) -> AsyncIterator[House]:
-    """``processes``: one of ``PROCESSES``."""
+async def open_house(
+    redis_url: str,
+    tmp_path: Path,
+    agent: str,
+    processes: str,
+    extra_tools: Callable[[ToolRegistry], None] = lambda registry: None,
+) -> AsyncIterator[House]:
+    """``processes``: one of ``PROCESSES``. ``extra_tools``: beside those of the workshop. Agents that the folder has
+    already are there too."""
     workshop = Workshop()
     agents, data_dir = write_agent(tmp_path / "agents", agent), tmp_path / "data"
     async with AsyncExitStack() as stack:
 
+        def add(registry: ToolRegistry) -> None:
+            workshop.add(registry)
+            extra_tools(registry)
+
         async def start() -> Running:
-            return await stack.enter_async_context(
-                running(redis_url, data_dir, agents=agents, extra_tools=workshop.add)
-            )
+            return await stack.enter_async_context(running(redis_url, data_dir, agents=agents, extra_tools=add))
 
         first = await start()
         then = first if processes == PROCESSES[0] else await start()

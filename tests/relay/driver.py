@@ -7,7 +7,7 @@ after ``end``) is checked with every action.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import orjson
@@ -18,6 +18,7 @@ from relay.events import (
     CancelTimer,
     CancelTool,
     CancelTurn,
+    Carry,
     Close,
     CloseSocket,
     CollectDigits,
@@ -26,12 +27,14 @@ from relay.events import (
     DropSpeculation,
     End,
     Event,
+    Mark,
     Play,
     Prepared,
     Put,
     Reconnected,
     RoundEnded,
     Say,
+    SetLanguage,
     SocketClosed,
     Speculate,
     StartTimer,
@@ -45,9 +48,10 @@ from relay.events import (
 )
 from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Interrupt, Prompt, Setup, TokensPlayed
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.manner import Manner
 from relay.models.base import FinishReason, ToolCall
 from relay.rules import CallRules
-from relay.toolbox import DigitsWanted, Effect, Keyed, ToolOutcome, ToolPolicy
+from relay.toolbox import Change, DigitsWanted, Effect, Keyed, ToolOutcome, ToolPolicy
 
 EPOCH = 1_700_000_000_000
 CLOSE = "</cycle>"  # what the session sends for a ``Close`` that finds a talk cycle open
@@ -99,7 +103,8 @@ def call(name: str, arguments: str = "{}", call_id: str = "") -> ToolCall:
 
 @dataclass
 class Driver:
-    """``lines``: the agent's fixed words. ``options``: of ``CallRules``. A new one has been set up and prepared."""
+    """``lines``: the agent's fixed words. ``options``: of ``CallRules`` and of its agent's ``Manner``. A new one has
+    been set up and prepared."""
 
     options: dict[str, Any] = field(default_factory=dict)
     lines: Mapping[str, str] = field(default_factory=lambda: LINES)
@@ -120,16 +125,25 @@ class Driver:
     ended: End | None = None
     closed: bool = False
     cycle_open: bool = False
+    changes: list[Change] = field(default_factory=list)  # carried out
+    languages: list[SetLanguage] = field(default_factory=list)
+    spoken: str = ""  # unless words are marked
+    mark: str = ""
+    marks: list[tuple[str, str]] = field(default_factory=list)  # (language words were marked with, words)
 
     def __post_init__(self) -> None:
         rules: dict[str, Any] = {
-            "line": lambda name, language: self.lines.get(name, ""),
             "policy": lambda name: POLICIES.get(name, ToolPolicy()),
             "canonical": canonical,
             "epoch": EPOCH,
             **FOR_EVER,
         }
-        self.call = Call(CallRules(**(rules | self.options)))
+        manner = {each.name for each in fields(Manner)} & self.options.keys()
+        own: dict[str, Any] = {"line": lambda name, language: self.lines.get(name, "")}
+        rules["manner"] = Manner(**(own | {name: self.options[name] for name in manner}))
+        rules |= {name: value for name, value in self.options.items() if name not in manner}
+        self.call = Call(CallRules(**rules))
+        self.spoken = self.call.spoken
 
     # -- events
 
@@ -262,6 +276,8 @@ class Driver:
                 assert self.call.current(turn), f"words of turn {turn}, which is over"
                 self.frames.append(text)
                 self.said[turn] = self.said.get(turn, "") + text
+                assert self.mark != self.spoken, "marked with what is spoken anyway"
+                self.marks.append((self.mark, text))
                 self.cycle_open = True
                 if aside:
                     self.asides.append(text)
@@ -299,6 +315,15 @@ class Driver:
                 del self.tools[key]
             case DigitsCollected(_, keyed):
                 self.keyed.append(keyed)
+            case Carry(change):
+                self.changes.append(change)
+            case SetLanguage():
+                assert action.spoken or action.understood
+                self.languages.append(action)
+                self.spoken = action.spoken or self.spoken
+            case Mark(language):
+                assert language != self.mark, "marked so already"
+                self.mark = language
             case StartTimer(name, delay):
                 assert delay >= 0.0
                 self.timers[name] = self.now + delay

@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from relay.confirm import ASK_FIRST
 from relay.events import (
+    Carry,
     Close,
     Delta,
     Put,
@@ -19,6 +20,7 @@ from relay.events import (
     Say,
     StartTimer,
     StartTool,
+    StartTurn,
     ToolFinished,
     ToolProgress,
     TurnFailed,
@@ -27,9 +29,20 @@ from relay.frames import PeerError
 from relay.heard import words
 from relay.items import AssistantItem, ToolItem, UserItem
 from relay.keypad import Key
+from relay.manner import Manner
 from relay.models.base import ToolCall
 from relay.rules import Phase
-from relay.toolbox import EndCall, ToolOutcome, Transfer
+from relay.toolbox import (
+    Change,
+    ChangeKeys,
+    ChangeTools,
+    EndCall,
+    PersonChanged,
+    SwitchAgent,
+    SwitchLanguage,
+    ToolOutcome,
+    Transfer,
+)
 from tests.relay.driver import CLOSE, LONG_DEADLINE, Driver, canonical, done
 
 KEYS = {
@@ -41,6 +54,27 @@ KEYS = {
 FILLERS = ("One moment.", "Let me see.")
 GREETING = "Welcome to the hotel by the sea."
 TURN_DEADLINE = 6.0
+OTHERS = {
+    "bar": Manner(
+        agent="bar", line=lambda name, language: f"{name} {language}", keys={"1": Key(say="Cheers.")}, tools=()
+    ),
+    "taberna": Manner(agent="taberna", line=lambda name, language: name, language="es-US", transcription="es-US"),
+    "anyone": Manner(
+        agent="anyone",
+        line=lambda name, language: name,
+        fillers=lambda language: FILLERS,
+        language="multi",
+        transcription="multi",
+        follow_language=True,
+    ),
+}
+CHANGES: list[Change] = [
+    *map(SwitchAgent, [*OTHERS, "nobody"]),
+    *map(SwitchLanguage, ["es", "en-US", "fr", "multi"]),
+    ChangeTools(add=("look_up", "pay"), remove=("book",)),
+    ChangeKeys(add={"5": Key(say="Five.")}, remove=("1",)),
+    PersonChanged(),
+]
 BESIDE = {"silence", "time_warning", "time_up", "settle"}  # timers that lead to nothing by themselves but the first
 
 _pieces = st.lists(st.sampled_from(["We", " open", " at nine.", " We", " close", " 你好", " - ", "  "]), min_size=1)
@@ -66,6 +100,7 @@ class RandomCall(RuleBasedStateMachine):
         self.calls = 0
         self.inputs = 0  # times the caller said or keyed something
         self.asked: dict[str, int] = {}  # what the model was told to ask about, and the inputs by then
+        self.carried: list[Change] = []
 
     # -- the beginning
 
@@ -79,6 +114,7 @@ class RandomCall(RuleBasedStateMachine):
         fillers=st.booleans(),
         silence=st.sampled_from([2.0, 8.0, 1e6]),
         time=st.sampled_from([20.0, 1e7]),
+        follow=st.booleans(),
     )
     def begin(
         self,
@@ -91,6 +127,7 @@ class RandomCall(RuleBasedStateMachine):
         fillers: bool,
         silence: float,
         time: float,
+        follow: bool,
     ) -> None:
         self.info = info
         self.driver = Driver(
@@ -109,6 +146,10 @@ class RandomCall(RuleBasedStateMachine):
                 "max_call_seconds": time,
                 "reply_max_chars": 60,
                 "can_switch": info,
+                "agent": "house",
+                "languages": ("en-US", "es-US"),
+                "follow_language": follow,
+                "manners": OTHERS.get,
             }
         )
         self.act(self.driver.setup())
@@ -119,9 +160,14 @@ class RandomCall(RuleBasedStateMachine):
 
     def act(self, actions: list[object]) -> None:
         """Follows what was done: which words belong to which position."""
-        position = -1
+        position, asked = -1, False
         for action in actions:
             match action:
+                case StartTurn():
+                    asked = True
+                case Carry(change):
+                    assert not asked, "the request was made before what it is to go by"
+                    self.carried.append(change)
                 case Put(number, AssistantItem()):
                     position = number
                 case Say(turn, text):
@@ -146,10 +192,14 @@ class RandomCall(RuleBasedStateMachine):
 
     # -- the caller, and Twilio
 
-    @rule(text=st.sampled_from(["Hi", "When are you open?", " ", ""]), last=st.booleans())
-    def prompt(self, text: str, last: bool) -> None:
+    @rule(
+        text=st.sampled_from(["Hi", "When are you open?", " ", ""]),
+        last=st.booleans(),
+        lang=st.sampled_from(["", "", "en-US", "es", "fr"]),
+    )
+    def prompt(self, text: str, last: bool, lang: str = "") -> None:
         self.inputs += bool(text.strip())
-        self.act(self.driver.prompt(text, last=last or bool(text.strip())))
+        self.act(self.driver.prompt(text, lang, last=last or bool(text.strip())))
 
     @rule(text=st.sampled_from(["Wh", "When are you", "When are you open?", "When are you open? And", ""]))
     def partial(self, text: str) -> None:
@@ -247,7 +297,8 @@ class RandomCall(RuleBasedStateMachine):
     def tool_finished(self, ok: bool, data: st.DataObject) -> None:
         key = data.draw(st.sampled_from(sorted(self.driver.tools)))
         name = self.driver.tools[key].call.name
-        effects = {"end_call": (EndCall(),), "transfer": (Transfer("asked", ""),)}.get(name, ())
+        ends = {"end_call": (EndCall(),), "transfer": (Transfer("asked", ""),)}.get(name, ())
+        effects = (*ends, *data.draw(st.lists(st.sampled_from(CHANGES), max_size=2)))
         sound = data.draw(st.sampled_from(["", "https://example.com/note.mp3"]))
         self.act(self.driver.finish(key, ToolOutcome('"done"', ok, effects if ok else (), play=sound)))
 
@@ -332,6 +383,30 @@ class RandomCall(RuleBasedStateMachine):
         if not turn.said:
             assert "turn" in driver.timers, "no deadline until the first words"
             assert driver.timers["turn"] <= driver.now + TURN_DEADLINE + (LONG_DEADLINE if turn.filled else 0.0)
+
+    @invariant()
+    def what_is_carried_out_is_what_the_call_goes_by(self) -> None:
+        """Whoever follows the changes from outside, as the session does, has the agent, tools, keys and language."""
+        if not hasattr(self, "driver"):
+            return
+        call = self.driver.call
+        manner = call.rules.manner
+        for change in self.carried:
+            match change:
+                case SwitchAgent(agent):
+                    manner = OTHERS[agent]
+                case ChangeTools():
+                    manner = manner.with_tools(change)
+                case ChangeKeys():
+                    manner = manner.with_keys(change)
+        assert manner == call.manner
+        assert self.driver.spoken == call.spoken == call.manner.declared(call.spoken)
+
+    @invariant()
+    def words_are_marked_with_a_declared_language_or_not_at_all(self) -> None:
+        if not hasattr(self, "driver"):
+            return
+        assert {mark for mark, _ in self.driver.marks} <= {"", "en-US", "es-US"}
 
     @invariant()
     def what_is_asked_ahead_does_not_stay(self) -> None:

@@ -25,6 +25,7 @@ from relay.frames import (
     SendDigits,
     Setup,
     Text,
+    Token,
     TokensPlayed,
     Unknown,
     dump,
@@ -282,3 +283,18 @@ def test_a_repr_shows_no_words(frame: Incoming | Outgoing) -> None:
 def test_handoff_data_stays_out_of_a_repr() -> None:
     """It tells why somebody is handed over."""
     assert SECRET not in repr(End(SECRET))
+
+
+@pytest.mark.parametrize("lang", ["", "es-US"])
+def test_words_of_a_reply(lang: str) -> None:
+    """Token by token the frame that ``encode`` makes, marked with a language or not."""
+    for text in ("Hola,", ' "quoted" \n', "¿Qué?"):
+        assert orjson.loads(Token(lang).encode(text)) == orjson.loads(encode(Text(text, lang=lang or None)))
+
+
+def test_a_language_with_its_voice() -> None:
+    """Its attributes stand beside the tags, by the names TwiML has for them."""
+    frame = Language("es-US", "", {"ttsProvider": "Amazon", "voice": "Lupe-Neural"})
+    wanted = {"type": "language", "ttsLanguage": "es-US", "ttsProvider": "Amazon", "voice": "Lupe-Neural"}
+    assert orjson.loads(encode(frame)) == wanted
+    assert parse_outgoing(encode(frame)) == frame

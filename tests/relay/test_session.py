@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from relay.cast import Role
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
 from relay.flood import FRAMES_PER_SECOND, Rate
@@ -31,7 +32,8 @@ from relay.frames import (
 )
 from relay.items import UserItem
 from relay.jobs import Jobs
-from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
+from relay.manner import Manner
+from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream, ToolCall
 from relay.replay import Told
 from relay.rules import CallRules
 from relay.session import CallSession, SessionParts
@@ -40,9 +42,9 @@ from relay.store.client import connect
 from relay.store.effects import Effects
 from relay.store.history import History, state_key
 from relay.telemetry import Telemetry
-from relay.toolbox import ToolContext
+from relay.toolbox import PersonChanged, ToolContext
 from tests.calls.checks import eventually
-from tools.registry import ToolRegistry
+from tools.registry import ToolRegistry, ToolResult
 
 CALL = "CA" + "4" * 32
 WORDS = "a bug's words"
@@ -126,6 +128,27 @@ class Echo:
         pass
 
 
+class OnlyOne:
+    """A cast of one agent, who knows nobody."""
+
+    def role(self, agent: str) -> Role | None:
+        return Role(Manner(line=lambda name, language: name, agent=agent), ModelRequest("", ()))
+
+    def instructions(self, agent: str, language: str = "") -> str:
+        return "Be brief."
+
+    async def look_up(self) -> None:
+        pass
+
+
+def rules_of(
+    parts: SessionParts, line: Callable[[str, str], str] = lambda name, language: name, **options: Any
+) -> CallRules:
+    return CallRules(
+        manner=Manner(line=line, agent="default"), policy=parts.tools.policy, canonical=parts.tools.canonical, **options
+    )
+
+
 def broken(name: str, language: str) -> str:
     """An agent's words that cannot be had: no agent file can bring this about."""
     raise RuntimeError(WORDS)
@@ -137,20 +160,16 @@ async def parts() -> AsyncIterator[SessionParts]:
     conversations, jobs, tools = Conversations(History(redis, 60)), Jobs(), ToolRegistry()
     context = ToolContext(CALL, "voice", "default")
 
-    async def instructions() -> str:
-        return "Be brief."
-
     async def admitted() -> bool:
         return True
 
     yield SessionParts(
         model=Away(),
-        request=ModelRequest("Be brief.", ()),
+        cast=OnlyOne(),
         tools=tools,
         writer=conversations.open(CALL, 1),
         effects=SideEffects(tools, Effects(redis, 60), jobs, context, 1),
         telemetry=Telemetry(),
-        instructions=instructions,
         admitted=admitted,
         context=context,
     )
@@ -166,7 +185,7 @@ def session(line: Line, parts: SessionParts, rules: CallRules) -> CallSession:
 async def test_a_bug_in_the_machine(parts: SessionParts) -> None:
     """A failure of ``Call`` itself closes with 1011, is logged once with its trace, and ends the session."""
     line = Line()
-    rules = CallRules(line=broken, policy=parts.tools.policy, canonical=parts.tools.canonical, prepare_deadline=0.01)
+    rules = rules_of(parts, line=broken, prepare_deadline=0.01)
     line.say(Prompt("Hello?"))
     with capture_logs() as records:
         async with asyncio.timeout(5):
@@ -181,12 +200,7 @@ async def test_a_bug_in_the_machine(parts: SessionParts) -> None:
 async def test_prompts_that_have_queued_up_are_one_request(parts: SessionParts) -> None:
     """Ten that arrive in one read are one turn, and the model is asked once, with all their words."""
     line, model = Line(), Echo()
-    rules = CallRules(
-        line=lambda name, language: name,
-        policy=parts.tools.policy,
-        canonical=parts.tools.canonical,
-        prepare_deadline=0.01,
-    )
+    rules = rules_of(parts, prepare_deadline=0.01)
     running = asyncio.create_task(session(line, replace(parts, model=model), rules).run(), name="session")
     line.say(Prompt("And"))
     await asyncio.wait_for(line.spoken.wait(), 5)  # all is ready, and nothing else is under way
@@ -212,7 +226,7 @@ async def test_a_session_that_is_leaving_is_not_closed_again(parts: SessionParts
         return True
 
     line = Line()
-    rules = CallRules(line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical)
+    rules = rules_of(parts)
     old = session(line, replace(parts, admitted=admitted), rules)
     running = asyncio.create_task(old.run(), name="session")
     await asyncio.sleep(0)
@@ -227,9 +241,7 @@ async def test_a_session_that_is_leaving_is_not_closed_again(parts: SessionParts
 async def test_no_task_outlives_its_session(parts: SessionParts) -> None:
     """Cancelled in the middle, a session ends with all its tasks and closes nothing twice."""
     line = Line()
-    rules = CallRules(
-        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, greeting="Hello."
-    )
+    rules = rules_of(parts, greeting="Hello.")
     running = asyncio.create_task(session(line, parts, rules).run(), name="session")
     line.say(Prompt("Hello?"))
     await asyncio.wait_for(line.spoken.wait(), 5)  # the apology: the model was asked
@@ -254,9 +266,7 @@ async def test_a_session_that_is_not_admitted_leaves_no_trace(parts: SessionPart
     genuine.put(0, UserItem("mine"), urgent=True)
     assert await genuine.flush(2)
     line = Line()
-    rules = CallRules(
-        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, greeting="Hello."
-    )
+    rules = rules_of(parts, greeting="Hello.")
     intruder = ours.open(CALL, 9)
     await session(line, replace(parts, writer=intruder, admitted=refused), rules).run()
     ours.release(intruder)
@@ -283,9 +293,7 @@ async def test_a_session_that_is_not_admitted_leaves_no_trace(parts: SessionPart
 async def test_a_caller_who_is_heard_foretells_a_turn(frame: Incoming, foreseen: int, parts: SessionParts) -> None:
     """Speech, a partial prompt, an interrupt and a key do; what the agent's own voice reports does not."""
     line, told = Line(), list[str]()
-    rules = CallRules(
-        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, interdigit=60
-    )
+    rules = rules_of(parts, interdigit=60)
     line.say(frame)
     line.hang_up()
     await session(line, replace(parts, foreseen=lambda: told.append("heard")), rules).run()
@@ -297,9 +305,7 @@ async def test_what_is_not_on_record_is_not_noted_as_told(parts: SessionParts, r
     conversations = Conversations(History(redis, 60))
     writer = conversations.open(CALL, 5, session="VX1")
     line = Line()
-    rules = CallRules(
-        line=lambda name, language: name, policy=parts.tools.policy, canonical=parts.tools.canonical, interdigit=60.0
-    )
+    rules = rules_of(parts, interdigit=60.0)
     ours = session(line, replace(parts, writer=writer, reconnects=True), rules)
     running = asyncio.create_task(ours.run(), name="session")
 
@@ -335,13 +341,7 @@ async def test_no_more_than_so_many_frames_in_any_second() -> None:
 async def test_an_answer_taken_over_and_superseded_in_the_same_moment(parts: SessionParts) -> None:
     """Two final prompts read in one go: what the first one took over is not heard, and is not left to be."""
     line, model = Line(), Echo()
-    rules = CallRules(
-        line=lambda name, language: "",
-        policy=parts.tools.policy,
-        canonical=parts.tools.canonical,
-        prepare_deadline=0.01,
-        speculation=True,
-    )
+    rules = rules_of(parts, line=lambda name, language: "", prepare_deadline=0.01, speculation=True)
     running = asyncio.create_task(session(line, replace(parts, model=model), rules).run(), name="session")
     async with asyncio.timeout(5):
         while not model.asked:
@@ -357,3 +357,71 @@ async def test_an_answer_taken_over_and_superseded_in_the_same_moment(parts: Ses
     assert model.asked == ["One.", "One. Two."]
     assert [frame.token for frame in line.sent if isinstance(frame, Text)] == ["One.", " Two.", ""]
     assert parts.telemetry.registry.get_sample_value("relay_speculation_total", {"result": "used"}) == 1
+
+
+class Learns(OnlyOne):
+    """A cast that learns a name, when the test lets it."""
+
+    def __init__(self) -> None:
+        self.known = ""
+        self.gate = asyncio.Event()
+        self.asked = 0
+
+    def instructions(self, agent: str, language: str = "") -> str:
+        return f"The caller is {self.known or 'a stranger'}."
+
+    async def look_up(self) -> None:
+        self.asked += 1
+        if self.asked > 1:  # the first is that of the beginning
+            await self.gate.wait()
+            self.known = "Ada"
+
+
+class CallsOnce:
+    """A model that calls ``learn``, then speaks; ``told`` has the instructions of each request."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
+        first = not self.told
+        self.told.append(request.instructions)
+
+        async def events() -> AsyncIterator[ModelEvent]:
+            if first:
+                yield ToolCall("a", "learn", "{}")
+            else:
+                yield "Hello."
+            yield Finished("tools" if first else "stop")
+
+        yield events()
+
+    async def warm(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("in_time", [True, False])
+async def test_a_request_waits_a_moment_for_what_is_new_of_the_person(parts: SessionParts, in_time: bool) -> None:
+    """The round after a tool that has learnt something asks with it; where it cannot be read soon, without."""
+    line, cast, model = Line(), Learns(), CallsOnce()
+
+    async def learn(context: ToolContext) -> ToolResult:
+        """Learns."""
+        asyncio.get_running_loop().call_soon(cast.gate.set if in_time else cast.gate.clear)
+        return ToolResult({}, (PersonChanged(),))
+
+    assert isinstance(parts.tools, ToolRegistry)
+    parts.tools.add(learn)
+    ours = session(line, replace(parts, cast=cast, model=model), rules_of(parts, prepare_deadline=0.01))
+    running = asyncio.create_task(ours.run(), name="session")
+    line.say(Prompt("I am Ada"))
+    async with asyncio.timeout(5):
+        await line.spoken.wait()
+    assert model.told == ["The caller is a stranger.", f"The caller is {'Ada' if in_time else 'a stranger'}."]
+    line.hang_up()
+    await asyncio.wait([running])
+    assert running.result() == "dropped"

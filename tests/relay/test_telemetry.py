@@ -7,8 +7,10 @@ import sys
 from typing import Literal
 
 import pytest
+import structlog
 
 from config.settings import CHECKOUT
+from relay.telemetry import Current
 
 PROGRAM = """
 import logging, sys
@@ -52,3 +54,16 @@ def test_an_error_is_logged_without_its_message(fmt: Literal["json", "text"]) ->
 def test_debug_shows_the_message(fmt: Literal["json", "text"]) -> None:
     """Who asks for debug gets the message too."""
     assert "secret" in printed("debug", fmt)
+
+
+@pytest.mark.parametrize(
+    "render", [structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer(colors=False)], ids=["json", "text"]
+)
+def test_a_name_that_changes(render: structlog.typing.Processor) -> None:
+    """A record tells the name of its moment, whatever task has bound it before."""
+    name = Current("desk")
+    event = {"event": "told", "agent": name}
+    before = str(render(None, "info", dict(event)))
+    name.become("kitchen")
+    after = str(render(None, "info", dict(event)))
+    assert ("desk" in before, "kitchen" in after, "Current" in before + after) == (True, True, False)
