@@ -16,8 +16,9 @@ import structlog
 from aiohttp import web
 
 from config.settings import Settings, load_settings
-from handlers.app import Endpoint, build_app, endpoint_of
+from handlers.app import build_app
 from handlers.keys import DRAINING, RELAY_SOCKET
+from handlers.modelling import Endpoint, endpoint_of
 from handlers.routes import reports_state, route_table
 from relay.errors import ConfigError
 from relay.store.embedded import EmbeddedRedis

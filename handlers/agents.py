@@ -1,12 +1,16 @@
-"""Looks at the agents' folder before a call, in a thread and within a deadline."""
+"""The agents of the settings' folder, and looks at it before a call, in a thread and within a deadline."""
 
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import structlog
 
 from config.catalogue import Catalogue, Look
+from config.definition import AgentDefinition
+from config.settings import Settings
+from tools.registry import ToolRegistry
 
 LOOK_DEADLINE = 0.3
 
@@ -51,3 +55,19 @@ def _tell(look: Look) -> None:
         log.info("agents changed on disk", changed=list(look.changed), gone=list(look.gone))
     if look.problems:
         log.warning("agent refused, the last good one stays", problems=list(look.problems))
+
+
+def open_catalogue(settings: Settings, tools: ToolRegistry) -> Catalogue:
+    """The agents as these settings have them run. Raises ConfigError with all that is wrong in them."""
+    speculation = settings.speculation == "on"
+    return Catalogue(
+        settings.agents_dir, settings.default_agent, tools.complaint, lambda agent: _speculating(agent, speculation)
+    )
+
+
+def _speculating(agent: AgentDefinition, default: bool) -> AgentDefinition:
+    """With its own say about speculation or the setting's, which takes partial prompts unless it refuses them."""
+    wanted = default if agent.speculation is None else agent.speculation
+    partials = agent.relay.get("partialPrompts", "").casefold() != "false"
+    relay = {**agent.relay, "partialPrompts": "true"} if wanted and partials else agent.relay
+    return replace(agent, speculation=wanted and partials, relay=relay)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -15,10 +15,9 @@ from redis.asyncio import Redis
 
 from channels.reports import HttpReports
 from channels.twilio.tickets import Tickets, ticket_keys
-from config.agents import load_agents
-from config.definition import AgentDefinition
 from config.settings import Settings
 from handlers.admission import Admission
+from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.calls import Calls
@@ -29,6 +28,7 @@ from handlers.handover import Handover, destination_of
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
+from handlers.modelling import Endpoint, make_model
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -43,16 +43,7 @@ from handlers.warmth import Warmth
 from relay.aftercall import AfterCalls
 from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
-from relay.errors import ConfigError
 from relay.jobs import Jobs
-from relay.models.base import LanguageModel, ModelRequest
-from relay.models.chat import ChatModel
-from relay.models.client import ModelClient, choose_api, make_client, tls_context
-from relay.models.options import always_reasons
-from relay.models.responses import ResponsesModel
-from relay.models.sockets import Sockets
-from relay.models.steady import Deadlines, SteadyModel
-from relay.models.websocket import WebsocketModel
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
 from relay.store.client import connect, translate
@@ -69,23 +60,6 @@ AFTER_CALL_DEADLINE = 5.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where models are asked. ``rehearsal``: a scripted endpoint of our own, which knows agents by name."""
-
-    base_url: str = ""
-    api_key: str = ""
-    rehearsal: bool = False
-
-
-def endpoint_of(settings: Settings) -> Endpoint | None:
-    """What the settings name; None where they name nothing and a rehearsal is to be started."""
-    if settings.openai_api_key is None and settings.openai_base_url is None:
-        return None
-    key = settings.openai_api_key
-    return Endpoint(settings.openai_base_url or "", key.get_secret_value() if key else "")
 
 
 async def build_app(
@@ -116,7 +90,8 @@ async def build_app(
     tools = make_tools(settings, stores, messaging.texting, lambda: agents, telemetry)
     if extra_tools is not None:
         extra_tools(tools)
-    agents = read_agents(settings, tools)
+    agents = open_catalogue(settings, tools)
+    watch_agents = AgentWatch(agents)
     tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
     gate = TwilioGate(
         PublicAddress.parse(settings.public_url) if settings.public_url else None,
@@ -152,6 +127,7 @@ async def build_app(
         foreseen=warmth.expect,
         begun=after_calls.begun,
         left=after_calls.left,
+        fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
@@ -169,6 +145,7 @@ async def build_app(
         resume_limit=settings.resume_limit,
         ended=after_calls.ended,
         draining=draining.is_set,
+        fresh=watch_agents.fresh,
     )
     dialler = Dialler(
         line_of(settings),
@@ -196,7 +173,7 @@ async def build_app(
             voice=voice,
             handover=handover,
             progress=CallProgress(gate, connector, statuses, memory, calls=rest, ended=after_calls.ended),
-            outbound=OutboundRoute(Bearer(api_token), dialler, settings.default_agent),
+            outbound=OutboundRoute(Bearer(api_token), dialler, settings.default_agent, fresh=watch_agents.fresh),
             relay=socket,
             status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
@@ -212,6 +189,7 @@ async def build_app(
             yield
         watch.cancel()
         await asyncio.wait([watch])
+        await watch_agents.close()
         await jobs.drain(settings.tool_deadline)
         await messaging.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
@@ -233,75 +211,6 @@ async def build_app(
 def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
     assert settings.report_url is not None and settings.report_secret is not None
     return HttpReports(http, settings.report_url, settings.report_secret.get_secret_value())
-
-
-def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
-    """The model every call asks, with its deadlines and its fallback, each on a client of its own.
-
-    Raises ConfigError for a transport the API does not have.
-    """
-
-    def thinks(request: ModelRequest) -> bool:
-        wish = request.reasoning or settings.openai_reasoning
-        return wish != "none" or always_reasons(request.model or settings.openai_model)
-
-    context = tls_context()
-    client = make_client(endpoint.base_url, endpoint.api_key, context=context)
-    model: LanguageModel = _adapter(settings, client, settings.openai_model)
-    if settings.openai_transport == "websocket":
-        if not isinstance(model, ResponsesModel):
-            problem = "OPENAI_TRANSPORT: websocket is a way to the Responses API, and here Chat Completions is spoken"
-            raise ConfigError([f"{problem}; set OPENAI_API=responses, or OPENAI_TRANSPORT=http."])
-        model = WebsocketModel(model, Sockets(client))
-    fallback: LanguageModel | None = None
-    if settings.openai_fallback_model:
-        key = settings.openai_fallback_api_key
-        fallback = _adapter(
-            settings,
-            make_client(
-                settings.openai_fallback_base_url or endpoint.base_url,
-                key.get_secret_value() if key else endpoint.api_key,
-                context=context,
-            ),
-            settings.openai_fallback_model,
-        )
-    return SteadyModel(
-        model,
-        fallback,
-        telemetry,
-        deadlines=Deadlines(settings.first_token_deadline, settings.stall_deadline),
-        thinks=thinks,
-    )
-
-
-def _adapter(settings: Settings, client: ModelClient, model: str) -> ChatModel | ResponsesModel:
-    api = choose_api(settings.openai_api, client.base_url)
-    adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
-    return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)
-
-
-def read_agents(settings: Settings, tools: ToolRegistry) -> dict[str, AgentDefinition]:
-    """The agents of the settings' folder, as these settings have them run; raises ConfigError with all that is wrong in
-    them."""
-    problems: list[str] = []
-    agents: dict[str, AgentDefinition] = {}
-    try:
-        agents = load_agents(settings.agents_dir, tools.complaint)
-    except ConfigError as error:
-        problems += error.problems
-    if not (settings.agents_dir / settings.default_agent).is_dir():
-        problems.append(f"DEFAULT_AGENT: there is no agent {settings.default_agent} in {settings.agents_dir}.")
-    if problems:
-        raise ConfigError(problems)
-    return {name: _speculating(agent, settings.speculation == "on") for name, agent in agents.items()}
-
-
-def _speculating(agent: AgentDefinition, default: bool) -> AgentDefinition:
-    """With its own say about speculation or the setting's, which takes partial prompts unless it refuses them."""
-    wanted = default if agent.speculation is None else agent.speculation
-    partials = agent.relay.get("partialPrompts", "").casefold() != "false"
-    relay = {**agent.relay, "partialPrompts": "true"} if wanted and partials else agent.relay
-    return replace(agent, speculation=wanted and partials, relay=relay)
 
 
 def _checks(redis: Redis, warmth: Warmth, endpoint: Endpoint) -> dict[str, Check]:

@@ -41,7 +41,7 @@ class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
-    ``left``: when a session of it has ended, however."""
+    ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up."""
 
     def __init__(
         self,
@@ -60,10 +60,11 @@ class Calls:
         foreseen: Callable[[], object] = lambda: None,
         begun: Callable[[str, str, int], object] = lambda call_sid, person, at_ms: None,
         left: Callable[[str], object] = lambda call_sid: None,
+        fresh: Callable[[], Awaitable[object]] | None = None,
         can_transfer: bool = False,
     ) -> None:
         self._agents = agents
-        self._default = agents[default_agent]
+        self._default = default_agent
         self._model = model
         self._model_name = model_name
         self._tools = tools
@@ -76,6 +77,7 @@ class Calls:
         self._foreseen = foreseen
         self._begun = begun
         self._left = left
+        self._fresh = fresh
         self._can_transfer = can_transfer
 
     async def serve(
@@ -87,7 +89,9 @@ class Calls:
         admitted: Callable[[], Awaitable[bool]],
     ) -> str:
         """Runs the call on this socket and returns why it ended. A cancel ends it and keeps what was heard."""
-        agent = self._agents.get(ticket.agent, self._default)
+        if self._fresh is not None:
+            await self._fresh()
+        agent = self._agents[ticket.agent if ticket.agent in self._agents else self._default]
         epoch = epoch_ms()
         second = setup.custom_parameters.get(PROVIDER) == SECOND
         closed = setup.custom_parameters.get(CLOSED) == "1"

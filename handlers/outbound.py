@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
@@ -16,12 +17,20 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class OutboundRoute:
-    """``default_agent``: whom a call is for that names nobody."""
+    """``default_agent``: whom a call is for that names nobody. ``fresh``: awaited before the agent is looked up."""
 
-    def __init__(self, bearer: Bearer, dialler: Dialler, default_agent: str) -> None:
+    def __init__(
+        self,
+        bearer: Bearer,
+        dialler: Dialler,
+        default_agent: str,
+        *,
+        fresh: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
         self._bearer = bearer
         self._dialler = dialler
         self._default = default_agent
+        self._fresh = fresh
 
     async def place(self, request: web.Request) -> web.Response:
         """202 with the call's sid. A cancel may leave the call placed; its key then answers 409."""
@@ -35,6 +44,8 @@ class OutboundRoute:
         to, agent = data.get("to"), data.get("agent", self._default)
         if not isinstance(to, str) or not isinstance(agent, str):
             raise problem(400, "bad_field", "to and agent must be texts; to must be there.")
+        if self._fresh is not None:
+            await self._fresh()
         try:
             call_sid = await self._dialler.dial(to, agent, key)
         except DialRefused as refused:

@@ -13,7 +13,8 @@ from aiohttp import web
 from redis.asyncio import Redis
 
 from config.settings import CHECKOUT, load_settings
-from handlers.app import Endpoint, build_app
+from handlers.app import build_app
+from handlers.modelling import Endpoint
 from phone.model import ModelServer
 from relay.closing import USUAL_PACE, Pace
 from relay.items import Item, load_item

@@ -15,7 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
 from config.settings import load_settings
-from handlers.app import Endpoint, build_app, endpoint_of, make_model
+from handlers.app import build_app
+from handlers.modelling import Endpoint, endpoint_of, make_model
 from phone.caller import FAST, Caller
 from phone.model import Fault, Gate, Reply, ToolUse
 from relay.errors import ConfigError

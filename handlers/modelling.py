@@ -1,0 +1,79 @@
+"""The model every call asks, put together from the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from config.settings import Settings
+from relay.errors import ConfigError
+from relay.models.base import LanguageModel, ModelRequest
+from relay.models.chat import ChatModel
+from relay.models.client import ModelClient, choose_api, make_client, tls_context
+from relay.models.options import always_reasons
+from relay.models.responses import ResponsesModel
+from relay.models.sockets import Sockets
+from relay.models.steady import Deadlines, SteadyModel
+from relay.models.websocket import WebsocketModel
+from relay.telemetry import Telemetry
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where models are asked. ``rehearsal``: a scripted endpoint of our own, which knows agents by name."""
+
+    base_url: str = ""
+    api_key: str = ""
+    rehearsal: bool = False
+
+
+def endpoint_of(settings: Settings) -> Endpoint | None:
+    """What the settings name; None where they name nothing and a rehearsal is to be started."""
+    if settings.openai_api_key is None and settings.openai_base_url is None:
+        return None
+    key = settings.openai_api_key
+    return Endpoint(settings.openai_base_url or "", key.get_secret_value() if key else "")
+
+
+def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
+    """The model every call asks, with its deadlines and its fallback, each on a client of its own.
+
+    Raises ConfigError for a transport the API does not have.
+    """
+
+    def thinks(request: ModelRequest) -> bool:
+        wish = request.reasoning or settings.openai_reasoning
+        return wish != "none" or always_reasons(request.model or settings.openai_model)
+
+    context = tls_context()
+    client = make_client(endpoint.base_url, endpoint.api_key, context=context)
+    model: LanguageModel = _adapter(settings, client, settings.openai_model)
+    if settings.openai_transport == "websocket":
+        if not isinstance(model, ResponsesModel):
+            problem = "OPENAI_TRANSPORT: websocket is a way to the Responses API, and here Chat Completions is spoken"
+            raise ConfigError([f"{problem}; set OPENAI_API=responses, or OPENAI_TRANSPORT=http."])
+        model = WebsocketModel(model, Sockets(client))
+    fallback: LanguageModel | None = None
+    if settings.openai_fallback_model:
+        key = settings.openai_fallback_api_key
+        fallback = _adapter(
+            settings,
+            make_client(
+                settings.openai_fallback_base_url or endpoint.base_url,
+                key.get_secret_value() if key else endpoint.api_key,
+                context=context,
+            ),
+            settings.openai_fallback_model,
+        )
+    return SteadyModel(
+        model,
+        fallback,
+        telemetry,
+        deadlines=Deadlines(settings.first_token_deadline, settings.stall_deadline),
+        thinks=thinks,
+    )
+
+
+def _adapter(settings: Settings, client: ModelClient, model: str) -> ChatModel | ResponsesModel:
+    api = choose_api(settings.openai_api, client.base_url)
+    adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
+    return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)
