@@ -30,7 +30,7 @@ from config.menu import FILE as MENU
 from config.menu import load_menu
 from config.prompts import misspelt_places, render_prompt, zone
 from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
-from config.says import BUILT_IN, Says
+from config.says import BUILT_IN, Says, in_language
 from relay.errors import ConfigError
 
 ENGINES = ("openai",)
@@ -288,9 +288,8 @@ class _AgentFile:
                 self._wrong(f'the key {digit} is a section: [keys."{digit}"].', *place)
             else:
                 self._only(entry, ("say", "tool", "args"), "a key has no setting", *place)
-                action = KeyAction(
-                    self._string(entry, "say", *place), self._string(entry, "tool", *place), entry.get("args", {})
-                )
+                say, says = self._key_line(entry, *place)
+                action = KeyAction(say, self._string(entry, "tool", *place), entry.get("args", {}), says)
                 if not action.say and not action.tool:
                     self._wrong(f"the key {digit} needs say, tool, or both.", *place)
                 if not isinstance(action.args, dict) or not _is_json(action.args):
@@ -303,6 +302,19 @@ class _AgentFile:
                     self._wrong(complaint, *place, "tool")
                 keys[digit] = action
         return keys
+
+    def _key_line(self, entry: Mapping[str, Any], *place: str) -> tuple[str, dict[str, str]]:
+        """The line in the agent's language, or the first there is, and in all of them where it has several."""
+        texts = entry.get("say")
+        if not isinstance(texts, dict):
+            return self._string(entry, "say", *place), {}
+        if not texts or not all(isinstance(text, str) and text for text in texts.values()):
+            self._wrong('say must be text, or texts by language: {en = "..."}.', *place, "say")
+            return "", {}
+        says = {tag.casefold(): text for tag, text in texts.items()}
+        relay = self.data.get("relay")
+        own = relay.get("ttsLanguage") or relay.get("language") if isinstance(relay, dict) else ""
+        return in_language(says, str(own or "en")) or next(iter(says.values())), says
 
     def _limits(self) -> dict[str, float]:
         limits = {}

@@ -13,11 +13,13 @@ from config.says import Says
 
 @dataclass(frozen=True, slots=True)
 class KeyAction:
-    """What a key of the phone does at once: say a line, run a tool with these arguments, or both."""
+    """What a key of the phone does at once: say a line, run a tool with these arguments, or both. ``says``: the line in
+    other languages, by tag in lower case."""
 
     say: str = ""
     tool: str = ""
     args: Mapping[str, Any] = field(default_factory=dict)
+    says: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

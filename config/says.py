@@ -108,7 +108,7 @@ class Says:
     def _found(self, name: str, lang: str) -> tuple[str, str]:
         own, built_in = self.own.get(name, {}), BUILT_IN[name]
         for tag in (lang, self.language, "en"):
-            if (text := _in_language(own, tag)) is not None:
+            if (text := in_language(own, tag)) is not None:
                 return text, tag
             if primary(tag) in built_in:
                 return built_in[primary(tag)], tag
@@ -118,15 +118,15 @@ class Says:
         """Phrases for the time a tool takes, in that language and in no other: a filler may be left out."""
         if self.phrases is not None and not any(self.phrases.values()):
             return ()
-        own = _in_language(self.phrases or {}, lang or self.language)
+        own = in_language(self.phrases or {}, lang or self.language)
         return FILLERS.get(primary(lang or self.language), ()) if own is None else own
 
 
 T = TypeVar("T")
 
 
-def _in_language(texts: Mapping[str, T], tag: str) -> T | None:
-    """What is given for this tag, or for another of the same language."""
+def in_language(texts: Mapping[str, T], tag: str) -> T | None:
+    """What is given for this tag, or for another of the same language; tags are in lower case."""
     if tag.casefold() in texts:
         return texts[tag.casefold()]
     return next((text for known, text in texts.items() if primary(known) == primary(tag)), None)

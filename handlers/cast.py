@@ -101,7 +101,7 @@ class CallCast:
 
 def manner_of(agent: AgentDefinition) -> Manner:
     keys = {
-        digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode())
+        digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode(), dict(action.says))
         for digit, action in agent.keys.items()
     }
     return Manner(

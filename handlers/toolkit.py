@@ -52,7 +52,7 @@ def make_tools(
     add_demos(registry, stores.people, agents, settings.default_agent)
     add_apartments(registry, stores.house, stores.tours, stores.people, texting)
     add_restaurant(registry, Menus(settings.agents_dir), stores.orders, stores.people, texting)
-    add_switching(registry, Switching(agents, languages))
+    add_switching(registry, Switching(agents, languages, settings.default_agent))
     return registry
 
 

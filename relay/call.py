@@ -494,7 +494,8 @@ class Call:
             self._out.add(CancelTimer("interdigit"))
             self._note_digits()
         self.record.add(NoteItem(f"{PRESSED}{digit}."))
-        line = self.speaking.words(key.say, "keypad")
+        text, language = key.line(self.language)
+        line = self.speaking.words(text, "keypad", language)
         if key.tool:
             self._turns.key(ToolCall(f"key_{self.record.next}", key.tool, key.arguments), line)
         elif collected:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from config.says import in_language
 
 LATE_POUND = 3.0  # seconds after digits were taken in which a lone # still belongs to them
 MOST_DIGITS = 64
@@ -11,11 +14,18 @@ PRESSED = "The caller pressed "  # how the model is told of keys
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """What a key does at once: say a line, run a tool with these arguments (JSON text), or both."""
+    """What a key does at once: say a line, run a tool with these arguments (JSON text), or both. ``says``: the line in
+    other languages, by tag in lower case."""
 
     say: str = ""
     tool: str = ""
     arguments: str = "{}"
+    says: Mapping[str, str] = field(default_factory=dict)
+
+    def line(self, language: str) -> tuple[str, str]:
+        """The line for a caller of this language, and the tag of the language it is in: "" for the agent's."""
+        found = in_language(self.says, language)
+        return (self.say, "") if found is None else (found, language)
 
 
 class Keypad:

@@ -99,4 +99,7 @@ def _key(fields: object) -> Key | None:
         key = Key(**fields)  # type: ignore[arg-type]
     except TypeError:
         return None
-    return key if all(isinstance(text, str) for text in (key.say, key.tool, key.arguments)) else None
+    if not isinstance(key.says, dict):
+        return None
+    texts = (key.say, key.tool, key.arguments, *key.says, *key.says.values())
+    return key if all(isinstance(text, str) for text in texts) else None

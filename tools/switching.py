@@ -8,6 +8,7 @@ from typing import Protocol
 from config.languages import find_language, language_name
 from relay.errors import ToolRetry
 from relay.toolbox import ChangeKeys, ChangeTools, Effect, SwitchAgent, SwitchLanguage, ToolContext
+from tools.agent_names import find_agent
 from tools.registry import ToolFunction, ToolRegistry, ToolResult
 
 MOST_NAMED = 12
@@ -24,11 +25,18 @@ class Agent(Protocol):
 
 
 class Switching:
-    """``agents``: all there are, by name, at the moment. ``languages``: tags of those an agent of this name speaks."""
+    """``agents``: all there are, by name, at the moment. ``languages``: tags of those an agent of this name speaks.
+    ``default``: the agent that is the beginning."""
 
-    def __init__(self, agents: Callable[[], Mapping[str, Agent]], languages: Callable[[str], Sequence[str]]) -> None:
+    def __init__(
+        self,
+        agents: Callable[[], Mapping[str, Agent]],
+        languages: Callable[[str], Sequence[str]],
+        default: str = "default",
+    ) -> None:
         self._agents = agents
         self._languages = languages
+        self._default = default
 
     def tools(self) -> tuple[ToolFunction, ToolFunction]:
         """``switch_agent`` and ``switch_language``."""
@@ -38,13 +46,13 @@ class Switching:
             what another agent is there for.
 
             Args:
-                agent: The agent's name (its key).
+                agent: The agent's name (its key); its title will do. "default" to start over.
             """
-            name = agent.strip()
+            name = find_agent(agent, self._agents(), self._default, context.agent)
+            if name is None:
+                raise ToolRetry(self._unknown(agent.strip()))
             if name == context.agent:
                 return ToolResult({"switched": False, "message": "You are this agent already. Go on."})
-            if complaint := self._unknown(name):
-                raise ToolRetry(complaint)
             message = (
                 f"From now on you are the agent {self._agents()[name].title}: your instructions and your tools are its "
                 "own. Go on in that role in a natural way: say in a few words who you are, take up what the caller "

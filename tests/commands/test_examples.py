@@ -44,6 +44,8 @@ DEFAULT = [
     "Which one would you like?",
     "Dough Boy Pizza will answer.",
     "A, D, A, and then L, O, V, E, L, A, C, E.",
+    "What would you like to order?",
+    "Is it for pickup or delivery?",
     "Goodbye!",
 ]
 
@@ -110,14 +112,15 @@ async def test_the_restaurant(redis: Redis, redis_url: str, tmp_path: Path) -> N
 
 
 async def test_the_welcome_desk(redis: Redis, redis_url: str, tmp_path: Path) -> None:
-    """The name and the choice are stored, and the next call is the restaurant's."""
+    """The name and the choice are stored, the restaurant takes the call over, and the next call is the restaurant's."""
     async with running(redis_url, tmp_path / "data", model=rehearsal(), rehearsal=True) as line:
         async with Caller(line.url, pace=FAST) as call:
             await played(line, call, "default", DEFAULT)
-            assert await tools_of(line, call, 4) == [
+            assert await tools_of(line, call, 5) == [
                 ("save_name", "done"),
                 ("choose_demo", "failed"),  # there is no space station
                 ("choose_demo", "done"),
+                ("switch_agent", "done"),
                 ("end_call", "done"),
             ]
         person = await People(redis).get(ADA)

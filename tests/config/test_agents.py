@@ -290,6 +290,19 @@ def test_a_folder_without_agents_is_a_mistake(tmp_path: Path) -> None:
     assert "is not a folder that can be read" in "".join(mistakes(tmp_path / "missing"))
 
 
+def test_a_key_says_its_line_by_language(write: Write) -> None:
+    """A line may be a table of texts; the agent's own language is the one for everybody else."""
+    toml = '[relay]\nlanguage = "es-ES"\n[keys."1"]\nsay = { en = "Open at nine.", "es-ES" = "Abrimos a las nueve." }'
+    key = load_agents(write(toml))["desk"].keys["1"]
+    assert (key.say, key.says) == ("Abrimos a las nueve.", {"en": "Open at nine.", "es-es": "Abrimos a las nueve."})
+
+
+@pytest.mark.parametrize("say", ["{}", "7", "{ en = 1 }", '{ en = "" }'])
+def test_a_line_of_a_key_that_is_no_text(write: Write, say: str) -> None:
+    """It is said with its line."""
+    assert "desk/agent.toml:2: say must be text" in mistakes(write(f'[keys."1"]\nsay = {say}\ntool = "x"'))[0]
+
+
 def test_limits_are_named_as_settings_are() -> None:
     """Whatever an agent may limit is a setting of the same name."""
     assert set(LIMITS) <= set(Settings.model_fields)
@@ -316,21 +329,20 @@ def test_the_default_agent_greets_and_learns_the_name() -> None:
     "name", sorted(path.parent.name for path in (CHECKOUT / "config" / "agents").glob("*/agent.toml"))
 )
 def test_every_agent_has_the_tools_its_prompt_names(name: str) -> None:
-    """Each agent that comes with the relay is free of mistakes; the exception among tools is the one a prompt may speak
-    of as of something it may have."""
+    """Each agent that comes with the relay is free of mistakes, and its prompt speaks of no tool it does not have."""
     agent = load_agent(CHECKOUT / "config" / "agents" / name, tool_check(load_settings(None, {})))
     named = set(re.findall(r"(?<![{\w])[a-z]+(?:_[a-z]+)+(?![}\w])", agent.prompt))
-    assert named - {"switch_agent"} <= set(agent.tools)
+    assert named <= set(agent.tools)
     assert agent.prompt.count("{user_context}") == agent.prompt.count("{current_date}") == 1
 
 
-@pytest.mark.parametrize("name", ["default", "restaurant"])
+@pytest.mark.parametrize("name", ["default", "restaurant", "apartments"])
 def test_what_these_agents_say_without_a_model_they_say_in_both_languages(name: str) -> None:
-    """Both speak English and Spanish, and no key of theirs says a line: it would have one language only."""
+    """All speak English and Spanish, and what their keys say exists in both."""
     agent = load_agents(CHECKOUT / "config" / "agents")[name]
     assert {primary(language["code"]) for language in agent.languages} | {primary(agent.language)} == {"en", "es"}
     assert agent.follow_language
-    assert all(not key.say for key in agent.keys.values())
+    assert all(key.says.keys() >= {"en", "es"} for key in agent.keys.values() if key.say)
 
 
 @pytest.mark.parametrize("language", ["en", "es"])

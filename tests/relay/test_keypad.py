@@ -25,6 +25,13 @@ def pressed(digits: str) -> str:
     return f"note: The caller pressed {' '.join(digits)} on the keypad."
 
 
+def test_a_line_is_said_in_the_callers_language() -> None:
+    """Where the key has one in it; else in the agent's."""
+    key = Key(say="We open at nine.", says={"en": "We open at nine.", "es": "Abrimos a las nueve."})
+    assert key.line("es-MX") == ("Abrimos a las nueve.", "es-MX")
+    assert key.line("fr-FR") == ("We open at nine.", "")
+
+
 # -- collecting
 
 
