@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from config.agents import AgentDefinition, agent_folders, load_agent
+from config.agents import agent_folders, load_agent
+from config.definition import AgentDefinition
 from config.says import BUILT_IN, primary
 from config.settings import load_settings
 from handlers.toolkit import tool_check

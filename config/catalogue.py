@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.agents import ToolCheck, agent_folders, load_agent, load_agents
+from config.agent_file import ToolCheck
+from config.agents import agent_folders, load_agent, load_agents
 from config.definition import AgentDefinition
 from relay.errors import ConfigError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from config.agents import ToolCheck
+from config.agent_file import ToolCheck
 from config.definition import AgentDefinition
 from config.menu import Menus
 from config.settings import Settings

@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.agents import LIMITS, AgentDefinition, KeyAction, Says, load_agent, load_agents, render_prompt
-from config.says import BUILT_IN, FILLERS, primary
+from config.agent_file import LIMITS
+from config.agents import load_agent, load_agents
+from config.definition import AgentDefinition, KeyAction
+from config.prompts import render_prompt
+from config.says import BUILT_IN, FILLERS, Says, primary
 from config.settings import CHECKOUT, Settings, load_settings
 from handlers.toolkit import tool_check
 from relay.errors import ConfigError
