@@ -20,7 +20,7 @@ def apartments() -> None:
     """The apartments' tours."""
 
 
-@apartments.command()
+@apartments.command(short_help="Make the tours of the coming seven days.")
 def refresh() -> None:
     """Make the tours of the coming seven days and remove those that are past.
 

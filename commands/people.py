@@ -58,7 +58,7 @@ def people() -> None:
     """Look up and forget the people who have called."""
 
 
-@people.command()
+@people.command(short_help="What is known of a person, and when they called.")
 @click.argument("number", type=NUMBER)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a table.")
 def show(number: str, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def show(number: str, as_json: bool) -> None:
         _print(_as_data(person, ids, calls))
 
 
-@people.command()
+@people.command(short_help="Delete everything about a person.")
 @click.argument("number", type=NUMBER)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def forget(number: str, yes: bool) -> None:
@@ -100,7 +100,7 @@ def forget(number: str, yes: bool) -> None:
     click.echo("If they are on the telephone now, what that call still writes is deleted when it is over.")
 
 
-@people.command()
+@people.command(short_help="Keep summaries of a person's calls, or not.")
 @click.argument("number", type=NUMBER)
 @click.argument("state", type=click.Choice(["on", "off"]))
 def memory(number: str, state: str) -> None:

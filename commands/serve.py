@@ -19,7 +19,7 @@ from config.settings import Settings, load_settings
 from handlers.app import build_app
 from handlers.keys import DRAINING, RELAY_SOCKET
 from handlers.modelling import Endpoint, endpoint_of
-from handlers.routes import reports_state, route_table
+from handlers.routes import provided, route_table
 from relay.errors import ConfigError
 from relay.store.embedded import EmbeddedRedis
 from relay.telemetry import configure_logging
@@ -170,14 +170,14 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
         public_url=settings.public_url,
         model=model,
         redis=store,
-        reports=reports_state(settings),
+        provided=[f"{what}: {state}" for what, state in provided(settings)],
         routes=[f"{route} {state}" for route, state in routes],
     )
     if settings.log_format == "json":
         return
     width = max(len(route) for route, _ in routes)
     lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}"]
-    lines += [f"  reports: {reports_state(settings)}", ""]
+    lines += [f"  {what}: {state}" for what, state in provided(settings)] + [""]
     lines += [f"  {route:<{width}}  {state}" for route, state in routes]
     lines += ["", "  Talk to it from another terminal:   make call"]
     if settings.public_url:

@@ -85,6 +85,26 @@ def reports_state(settings: Settings) -> str:
     return "on" if settings.report_secret else "off: REPORT_SECRET"
 
 
+def provided(settings: Settings) -> list[tuple[str, str]]:
+    """What agents can do with these settings besides talking: (what, "on" or what is missing)."""
+    if settings.twilio_account_sid is None:
+        texts = "off: TWILIO_ACCOUNT_SID"
+    else:
+        texts = "on" if settings.twilio_api_key or settings.twilio_auth_token else "off: TWILIO_AUTH_TOKEN"
+    if settings.transfer_studio_flow:
+        person = "Studio flow"
+    elif settings.transfer_workflow_sid:
+        person = "TaskRouter queue"
+    else:
+        person = "on" if settings.transfer_to else "nobody: TRANSFER_TO"
+    return [
+        ("text messages", texts),
+        ("mail", "on" if settings.smtp_url else "off: SMTP_URL"),
+        ("handing over", person),
+        ("reports", reports_state(settings)),
+    ]
+
+
 def _outbound(settings: Settings) -> str:
     if settings.api_token is None:
         return "closed: API_TOKEN"

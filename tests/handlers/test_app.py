@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from config.settings import load_settings
 from handlers.app import build_app
 from handlers.modelling import Endpoint, endpoint_of, make_model
+from handlers.routes import provided
 from phone.caller import FAST, Caller
 from phone.model import Fault, Gate, Reply, ToolUse
 from relay.errors import ConfigError
@@ -433,3 +434,26 @@ async def test_a_failed_turn_is_counted_and_the_call_ends_well(relay: Running) -
     found = await until(relay, "relay_calls_active", 0)
     assert found["relay_turn_failures_total{code=model_rejected}"] == 1
     assert found["relay_calls_ended_total{reason=completed}"] == 1
+
+
+def test_what_the_settings_provide_is_told() -> None:
+    """Each way of sending and handing over is on, or names the setting that is missing."""
+    nothing = {
+        "text messages": "off: TWILIO_ACCOUNT_SID",
+        "mail": "off: SMTP_URL",
+        "handing over": "nobody: TRANSFER_TO",
+    }
+    assert dict(provided(load_settings(None, {}))) == {**nothing, "reports": "off: REPORT_URL"}
+    values = {
+        "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
+        "TWILIO_AUTH_TOKEN": "t",
+        "SMTP_URL": "smtp://localhost",
+        "MAIL_FROM": "a@example.com",
+        "TRANSFER_TO": "+15550100200",
+        "REPORT_URL": "https://crm.example.com/calls",
+    }
+    everything = dict(provided(load_settings(None, values)))
+    assert everything == {"text messages": "on", "mail": "on", "handing over": "on", "reports": "off: REPORT_SECRET"}
+    assert dict(provided(load_settings(None, {**values, "TRANSFER_STUDIO_FLOW": "FW" + "0" * 32})))["handing over"] == (
+        "Studio flow"
+    )
