@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
 from handlers.cast import CallCast
-from handlers.connecting import CLOSED, CLOSED_NOTE, LANGUAGE, opening, returned_note
+from handlers.connecting import CLOSED, CLOSED_NOTE, LANGUAGE, is_closed, opening, returned_note
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
@@ -105,12 +106,19 @@ class Calls:
             address=number if is_known(person) else "",
             own_address=own_end(setup.from_, setup.to, setup.direction),
         )
+
+        def is_shut(other: AgentDefinition) -> bool:
+            """As its caller was told where the call has begun with it; calls that we place have no hours."""
+            if other.name == agent.name:
+                return closed
+            return not setup.direction.startswith("outbound") and is_closed(other, time.time())
+
         cast = CallCast(
             agent,
             self._agents,
             self._tools,
             self._model_name,
-            partial(self._prompt, closed=closed),
+            partial(self._prompt, is_shut),
             self._people,
             person,
             deadline=self._limits.prepare_deadline,
@@ -196,8 +204,8 @@ class Calls:
             **(asdict(self._limits) | own),
         )
 
-    def _prompt(self, agent: AgentDefinition, person: Person | None, *, closed: bool) -> str:
+    def _prompt(self, is_shut: Callable[[AgentDefinition], bool], agent: AgentDefinition, person: Person | None) -> str:
         demos = [other for other in self._agents.values() if other.name != agent.name]
         known = asdict(person) if person else None
         prompt = with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
-        return f"{prompt}\n{CLOSED_NOTE}\n" if closed else prompt
+        return f"{prompt}\n{CLOSED_NOTE}\n" if is_shut(agent) else prompt

@@ -50,6 +50,7 @@ log = structlog.get_logger(__name__)
 
 class Says(Protocol):
     def line(self, name: str, lang: str, /) -> str: ...
+    def line_language(self, name: str, lang: str, /) -> str: ...
 
 
 class VoiceAgent(twiml.RelayAgent, Protocol):
@@ -194,9 +195,10 @@ class Connector:
         )
 
     def words(self, agent: VoiceAgent, line: str, language: str) -> twiml.Words:
-        """One of the agent's fixed lines for ``<Say>``, in the caller's language ("": the agent's)."""
+        """One of the agent's fixed lines for ``<Say>``, in the caller's language ("": the agent's) if it is there, and
+        spoken as the language it is in."""
         tag = spoken_tag(agent, language)
-        return twiml.Words(agent.says.line(line, tag), tag)
+        return twiml.Words(agent.says.line(line, tag), spoken_tag(agent, agent.says.line_language(line, tag)))
 
 
 def spoken_tag(agent: VoiceAgent, language: str) -> str:

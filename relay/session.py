@@ -440,7 +440,7 @@ class CallSession:
                 self._timers.cancel(action.name)
             case End():
                 self._reason = action.reason
-                self._out.end(action.handoff)
+                self._out.end(self._masked(action.handoff))
             case CloseSocket():
                 self._close(1000, self._reason or "ended")
 
@@ -474,6 +474,10 @@ class CallSession:
             self._out.aside(action.text)
         elif self._out.words(action.text) and action.turn:
             self._rounds.written()
+
+    def _masked(self, handoff: dict[str, str] | None) -> dict[str, str] | None:
+        """Twilio keeps what it is handed, and so do we for whoever takes the call: none of it holds keys."""
+        return handoff and {name: self._parts.masks.text(value) for name, value in handoff.items()}
 
     def _slow(self) -> None:
         log.warning("peer does not read")

@@ -112,8 +112,9 @@ class Speaking:
         self._speak(language)
 
     def caller_speaks(self, language: str) -> None:
-        """The recogniser has told the caller's language."""
-        self.language, self._caller_told = language, True
+        """The recogniser has told the caller's language; one that finds it out may tell no more than that."""
+        if language.casefold() != MULTI:
+            self.language, self._caller_told = language, True
 
     def restore(self, manner: Manner, spoken: str, language: str) -> None:
         """As an earlier session of the call left it. What the caller has said since tells their language better."""

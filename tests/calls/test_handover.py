@@ -201,6 +201,22 @@ async def test_outside_business_hours_a_person_is_called_at_once(start: Start) -
             assert shown(line.model.asked[0])[-1][1].startswith(NOTE)
 
 
+async def test_each_agent_of_a_call_has_its_own_hours(start: Start) -> None:
+    """An agent that is closed and takes an open call over knows that it is; an open one does not think it is closed."""
+    tools = AGENT.replace('["transfer_to_human"', '["switch_agent", "transfer_to_human"')
+    closed = CLOSED + 'closed_greeting = "We are closed."\n' + tools
+    async with start(open=tools, closed=closed) as line:
+        for first, then in (("open", "closed"), ("closed", "open")):
+            before = len(line.model.asked)
+            line.model.script(Reply(tools=[ToolUse("switch_agent", f'{{"agent": "{then}"}}')]), Reply("Here we are."))
+            async with Caller(line.url, pace=FAST, agent=first) as call:
+                await call.greeting_played()
+                await call.say("The other one, please")
+                await call.until(lambda call=call: heard(call)[-1] == "Here we are.")  # type: ignore[misc]
+            prompts = [str(request.body["messages"][0]) for request in line.model.asked[before:]]
+            assert [CLOSED_NOTE in prompt for prompt in prompts] == [first == "closed", then == "closed"]
+
+
 # recorded
 
 

@@ -30,7 +30,7 @@ from tools.registry import ToolRegistry
 ASK = "Please key in your account number."
 ACCOUNT = "12345678"
 CUT_OFF = "We were cut off. Please go on."
-TOOLS = '["collect_digits", "send_digits", "pay", "end_call"]'
+TOOLS = '["collect_digits", "send_digits", "pay", "transfer_to_human", "end_call"]'
 
 
 def agent(relay: str = "") -> str:
@@ -129,6 +129,25 @@ async def marked(line: Running, call: Caller, keys: list[str]) -> None:
 
 
 # -- collect_digits
+
+
+async def test_keys_in_the_summary_of_a_hand_over(bank: Bank, redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """Twilio, the person who is told of the call, and what is stored of it get the mask."""
+    agents, environ = write_agent(tmp_path / "agents", agent()), {"TRANSFER_TO": "+15555550111"}
+    summary = {"reason": "other", "summary": f"Account {ACCOUNT} is locked, that is 1 2 3 4 5 6 7 8."}
+    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, extra_tools=bank.add) as line:
+        line.model.script(
+            Reply(ASK, [collect(len(ACCOUNT))]),
+            Reply("I connect you.", [ToolUse("transfer_to_human", orjson.dumps(summary).decode())]),
+        )
+        async with Caller(line.url, pace=FAST) as call:
+            await asked(call)
+            await call.press(ACCOUNT)
+            await call.ended()
+        (action,) = call.record.actions
+        assert orjson.loads(action["HandoffData"])["summary"] == f"Account {MASK} is locked, that is {MASK}."
+        assert call.record.whispers == [f"other. Account {MASK} is locked, that is {MASK}."]
+        assert ACCOUNT.encode() not in await all_stored(redis)
 
 
 async def test_keys_reach_the_next_tool_and_no_store_and_no_log(line: Running, bank: Bank) -> None:

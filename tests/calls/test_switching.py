@@ -390,6 +390,16 @@ async def test_whatever_is_spoken_stays_understood(line: Running) -> None:
         assert languages(call) == [Language("es-US", "")]
 
 
+async def test_a_recogniser_that_tells_no_language(line: Running) -> None:
+    """Prompts that name none in particular leave the call in the language it was switched to."""
+    async with Caller(line.url, pace=FAST, agent="polyglot") as call:
+        await ask(line, call, "Español", use("switch_language", language="es"), Reply("Claro."), lang="multi")
+        last = await ask(line, call, "¿Quién es?", use("whoami"), Reply("Soy yo."), lang="multi")
+        assert last_result(last)["language"] == "es-US" and "Answer in Spanish (es-US)" in instructions(last)
+        await ask(line, call, "¿Y ahora?", Reply(fault=Fault.quota()), lang="multi")
+        await call.until(lambda: heard(call)[-1] == SPANISH_APOLOGY)
+
+
 # -- the person
 
 

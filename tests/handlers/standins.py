@@ -11,6 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from config.hours import Hours
+from config.says import Says
 from relay.errors import StoreError
 
 CALL = "CA" + "0" * 32
@@ -34,6 +35,9 @@ class Lines:
     def line(self, name: str, lang: str) -> str:
         return f"{self.lines[name]} [{lang}]"
 
+    def line_language(self, name: str, lang: str) -> str:
+        return lang
+
 
 @dataclass(frozen=True)
 class StandInAgent:
@@ -44,7 +48,7 @@ class StandInAgent:
     relay: Mapping[str, str] = field(default_factory=lambda: {"language": "en-US"})
     second: Mapping[str, str] = field(default_factory=dict)
     languages: tuple[Mapping[str, str], ...] = ()
-    says: Lines = Lines()
+    says: Lines | Says = Lines()
     hours: Hours | None = None
     timezone: str = "UTC"
     closed_greeting: str = ""

@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from config.hours import parse_hours
+from config.says import BUILT_IN, Says
 from handlers.callbacks import ACTION, INCOMING, Deliveries, decide, handoff, other_end
 from handlers.guard import TwilioGate
 from relay.store.callstatus import CallStatus
@@ -512,6 +513,14 @@ async def test_lines_are_in_the_callers_language() -> None:
         async with phone(agents={"default": agent}, transfer_to="") as caller:
             say = (await caller.twiml(ACTION + "?attempt=0&agent=default", fields))[0]
             assert (say.text, say.get("language")) == (f"Nobody can be reached. [{tag}]", tag)
+
+
+async def test_a_line_is_spoken_as_the_language_it_is_in() -> None:
+    """Where no line is in the caller's language, English words are not spoken as if they were French."""
+    fields = {**ENDED, "HandoffData": SPANISH.replace('"es"', '"fr"')}
+    async with phone(agents={"default": StandInAgent(says=Says())}, transfer_to="") as caller:
+        say = (await caller.twiml(ACTION + "?attempt=0&agent=default", fields))[0]
+        assert (say.text, say.get("language")) == (BUILT_IN["nobody"]["en"], "en-US")
 
 
 async def test_lines_of_a_broken_session_are_in_the_language_on_record(redis: Redis) -> None:
