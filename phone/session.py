@@ -70,7 +70,7 @@ class Session:
         self.relay = relay
         self.setup = setup
         self.opened = pace.clock()
-        self.lang = relay.transcription_language
+        self.lang = relay.prompt_language
         self.reported = relay.mode("reportInputDuringAgentSpeech", "none")
         self.player = Player(
             record,

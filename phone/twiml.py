@@ -63,6 +63,14 @@ class ConversationRelay:
     def transcription_language(self) -> str:
         return self.attributes.get("transcriptionLanguage") or self.attributes.get("language") or "en-US"
 
+    @property
+    def prompt_language(self) -> str:
+        """What a prompt is told to be in: a recogniser that finds the language out tells its primary tag alone."""
+        language = self.transcription_language
+        if language == "multi":
+            language = self.attributes.get("language", "").partition("-")[0]
+        return language if language not in ("", "multi") else "en"
+
 
 @dataclass(frozen=True, slots=True)
 class Say:

@@ -244,7 +244,7 @@ async def test_the_caller_speaks_instead(line: Running) -> None:
     line.model.script(Reply(ASK, [collect(8)]), Reply("Then I send a letter."), Reply("Five and six?"))
     async with Caller(line.url, pace=FAST) as call:
         await asked(call)
-        await call.press("987")
+        await call.press("9875318")
         await call.say("I have lost it")
         await call.until(lambda: heard(call)[-1] == "Then I send a letter.")
         (result,) = await results(line, 2)
@@ -265,7 +265,7 @@ async def test_the_caller_speaks_instead(line: Running) -> None:
                 ("assistant", "Five and six?"),
             ],
         )
-        assert "987" not in (await all_stored(line.redis)).decode()
+        assert "9875318" not in (await all_stored(line.redis)).decode()
 
 
 @pytest.mark.parametrize("key_first", [True, False], ids=["key, interrupt", "interrupt, key"])
@@ -368,10 +368,10 @@ async def test_the_caller_hangs_up(line: Running) -> None:
     line.model.script(Reply(ASK, [collect(8)]))
     async with Caller(line.url, pace=FAST) as call:
         await asked(call)
-        await call.press("987")
+        await call.press("9875318")
         await call.hang_up()
         await remembers(line, call, [("user", "I want to pay"), ("assistant", ASK), ("collect_digits", "interrupted")])
-        assert "987" not in (await all_stored(line.redis)).decode()
+        assert "9875318" not in (await all_stored(line.redis)).decode()
 
 
 async def test_the_marks_of_events_tell_no_keys(line: Running) -> None:
@@ -419,30 +419,30 @@ async def house(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tm
 
 async def test_dropped_in_the_middle_of_the_keys(house: House) -> None:
     """What was pressed is nowhere; the model sees that nothing was collected, and asks again."""
-    house.first.model.script(Reply(ASK, [collect(4)]))
+    house.first.model.script(Reply(ASK, [collect(8)]))
     async with Caller(house.front.url, pace=FAST) as call:
         await asked(call)
-        await call.press("987")
+        await call.press("9875318")
         await remembered(house.first, call.record.call_sid, lambda items: len(items) == 3)
-        house.then.model.script(Reply("Once more, please.", [collect(4)]), Reply("Thank you."))
+        house.then.model.script(Reply("Once more, please.", [collect(8)]), Reply("Thank you."))
         await house.drop(call)
         await call.until(lambda: "Once more, please." in heard(call) and call.session.player.silent)
-        await call.press("9876")
+        await call.press("98753186")
         await call.until(lambda: heard(call)[-1] == "Thank you.")
         await in_order(call)
         seen = [orjson.loads(text) for kind, text in shown(house.then.model.asked[-1]) if kind == "result"]
         assert "digits" not in seen[0]
-        assert seen[1]["digits"] == "9876"
-        assert "987" not in (await all_stored(house.then.redis)).decode()
+        assert seen[1]["digits"] == "98753186"
+        assert "9875318" not in (await all_stored(house.then.redis)).decode()
 
 
 async def test_a_call_taken_up_again_has_no_digits(house: House) -> None:
     """Its model sees the mask, and is told to ask anew."""
-    house.first.model.script(Reply(ASK, [collect(4)]), Reply("Is 1234 right?"))
+    house.first.model.script(Reply(ASK, [collect(8)]), Reply("Is 13572468 right?"))
     async with Caller(house.front.url, pace=FAST) as call:
         await asked(call)
-        await call.press("1234")
-        await call.until(lambda: heard(call)[-1] == "Is 1234 right?")
+        await call.press("13572468")
+        await call.until(lambda: heard(call)[-1] == "Is 13572468 right?")
         await in_order(call)
         await remembered(house.first, call.record.call_sid, lambda items: len(items) == 4)
         await house.drop(call)
@@ -454,8 +454,8 @@ async def test_a_call_taken_up_again_has_no_digits(house: House) -> None:
         (result,) = [orjson.loads(text) for kind, text in seen if kind == "result"]
         assert (result["digits"], result["not_kept"]) == (MASK, NOT_KEPT)
         assert ("assistant", f"Is {MASK} right?") in seen
-        assert "1234" not in repr(house.then.model.asked[-1].body)
-        assert "1234" not in (await all_stored(house.then.redis)).decode()
+        assert "13572468" not in repr(house.then.model.asked[-1].body)
+        assert "13572468" not in (await all_stored(house.then.redis)).decode()
 
 
 # -- send_digits

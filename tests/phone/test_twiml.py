@@ -37,7 +37,7 @@ def test_a_connected_session() -> None:
     assert (verb.mode("interruptible", "none"), verb.mode("welcomeGreetingInterruptible", "any")) == ("any", "any")
     assert (verb.flag("preemptible"), verb.flag("dtmfDetection")) == (True, False)
     assert verb.events == {"speaker-events", "tokens-played"}
-    assert verb.transcription_language == "es-ES"
+    assert verb.transcription_language == verb.prompt_language == "es-ES"
     assert (verb.parameters, verb.languages) == ({"ticket": "<t>"}, ({"code": "es-ES", "voice": "x"},))
 
 
