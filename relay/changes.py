@@ -6,12 +6,23 @@ has made it. What is left to do outside of the call, each ``Carry`` tells.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import assert_never
 
+from config.languages import language_name
 from relay.events import Carry
 from relay.rules import CallRules
 from relay.speaking import Outbox, Speaking
-from relay.toolbox import Change, ChangeKeys, ChangeTools, PersonChanged, SendDigits, SwitchAgent, SwitchLanguage
+from relay.toolbox import (
+    Change,
+    ChangeKeys,
+    ChangeTools,
+    Effect,
+    PersonChanged,
+    SendDigits,
+    SwitchAgent,
+    SwitchLanguage,
+)
 
 
 class Changes:
@@ -22,6 +33,20 @@ class Changes:
         self._rules = rules
         self._out = outbox
         self._speaking = speaking
+
+    def missing(self, effects: Iterable[Effect]) -> str:
+        """What there is not any more for these effects, for the model; "" where all can be done. A tool was told that
+        there was: another one of the same round may have passed the call on since."""
+        manner = self._speaking.manner
+        for effect in effects:
+            if isinstance(effect, SwitchAgent):
+                other = self._rules.manners(effect.agent)
+                if other is None:
+                    return f"There is no agent named {effect.agent[:64]!r} any more."
+                manner = other
+            elif isinstance(effect, SwitchLanguage) and not manner.declared(effect.language):
+                return f"The agent that has the call now does not speak {language_name(effect.language[:35])}."
+        return ""
 
     def make(self, change: Change) -> None:
         """Nothing happens where nothing would change, nor for names nobody has: whoever asks a tool is told by it."""

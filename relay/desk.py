@@ -42,6 +42,11 @@ def no_such_tool(name: str) -> ToolOutcome:
     )
 
 
+def not_possible(message: str) -> ToolOutcome:
+    """For a tool whose effects cannot be carried out."""
+    return ToolOutcome(_output("failed", message), ok=False)
+
+
 def _echo(outcome: ToolOutcome) -> ToolOutcome:
     """The answer to a repeated call: what the first one has changed of the call is changed already. An end of the call
     it asked for was lost with its turn."""
@@ -170,6 +175,11 @@ class Desk:
 
     def unfinished(self, turn: int) -> list[Work]:
         return [w for w in self.work.values() if w.turn == turn and w.state != "finished"]
+
+    def lasting(self, key: int) -> bool:
+        """Whether what this work does, it does outside the conversation: whatever follows, it has been done."""
+        work = self.work.get(key)
+        return work is not None and work.policy.side_effect
 
     def reporting(self, key: int) -> set[int]:
         """The turns that wait for this running work."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from relay.changes import Changes
 from relay.confirm import ASK_FIRST, Confirmations
-from relay.desk import TOO_MANY_ROUNDS, Desk, Work, no_such_tool
+from relay.desk import TOO_MANY_ROUNDS, Desk, Work, no_such_tool, not_possible
 from relay.ending import Ending, handover
 from relay.events import (
     CancelTimer,
@@ -327,7 +327,10 @@ class Turns:
         self._next_round(turn)
 
     def tool_finished(self, event: ToolFinished) -> None:
-        for work in self._desk.finish(event.key, event.outcome):
+        outcome = event.outcome
+        if (missing := self._changes.missing(outcome.effects)) and not self._desk.lasting(event.key):
+            outcome = not_possible(missing)
+        for work in self._desk.finish(event.key, outcome):
             self._report(work)
         if not self._effects_waited and not self._desk.running_effects():
             self._effects_waited = True
