@@ -11,13 +11,16 @@ import pytest
 from redis.asyncio import Redis
 
 from config.says import BUILT_IN
+from handlers.connecting import CLOSED_NOTE
 from phone.caller import FAST, Caller
 from phone.endpoint.recorded import Recorded
 from phone.model import Fault, Reply, ToolUse
 from relay.frames import Language, Prompt
 from relay.masks import MASK
 from tests.calls.checks import Ear, heard, in_order, remembered, shown, told
+from tests.calls.house import PROCESSES, open_house
 from tests.calls.workshop import Workshop, book, look
+from tests.relay.store.servers import fragile_redis
 from tests.running import Running, running, write_agent
 
 DESK = """
@@ -197,3 +200,50 @@ async def test_a_spanish_caller_hears_spanish_when_nothing_works(line: Running, 
         apology = BUILT_IN["apology"]["es"]
         assert heard(call)[:3] == [apology, apology, BUILT_IN["trouble_bridge"]["es"]]
         assert orjson.loads(call.record.actions[0]["HandoffData"])["language"] in ("es", "es-US")
+
+
+async def test_a_passed_on_call_is_taken_up_without_redis(tmp_path: Path) -> None:
+    """By the process that had it: with the agent, the tools and the language it had."""
+    agents = write_agent(tmp_path / "agents", DESK, prompt="You are the desk.")
+    write_agent(agents, "follow_language = true\n" + DESK, "follower", "You are the follower.")
+    with fragile_redis() as server:
+        async with (
+            running(server.url, tmp_path / "data", agents=agents, extra_tools=Workshop().add) as app,
+            Caller(app.url, pace=FAST) as call,
+        ):
+            server.stop()
+            app.model.script(Reply(tools=[switch("follower")]), Reply("Hola."))
+            await call.send(Prompt("Otra persona", "es"))
+            await call.until(lambda: heard(call) == ["Hola."])
+            assert await call.drop() is None
+            await call.until(lambda: heard(call)[-1] == BUILT_IN["cut_off"]["es"])
+            app.model.script(Reply("Sigo aquí."))
+            await call.send(Prompt("¿Quién es?", "es"))
+            await call.until(lambda: heard(call)[-1] == "Sigo aquí.")
+            last = speaks(app.model.asked[-1])
+            assert "You are the follower." in last and "Answer in Spanish (es-US)" in last
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+async def test_a_call_outside_hours_that_was_passed_on(
+    redis: Redis, redis_url: str, tmp_path: Path, processes: str
+) -> None:
+    """Taken up again, in another process too, each agent still knows whether it is closed."""
+    shut = 'hours = {monday = "closed"}\nclosed_greeting = "We are closed."\n' + KITCHEN
+    write_agent(tmp_path / "agents", shut, "kitchen", "You are the kitchen.")
+    async with (
+        open_house(redis_url, tmp_path, DESK, processes) as house,
+        Caller(house.front.url, pace=FAST) as call,
+    ):
+        house.first.model.script(Reply(tools=[switch()]), Reply("Kitchen here."))
+        await call.say("The cook")
+        await call.until(lambda: heard(call) == ["Kitchen here."])
+        await remembered(house.first, call.record.call_sid, lambda items: len(items) == 3)
+        await house.drop(call)
+        await call.until(lambda: heard(call)[-1] == BUILT_IN["cut_off"]["en"])
+        house.then.model.script(Reply(tools=[switch("default")]), Reply("The desk again."))
+        await call.say("The desk")
+        await call.until(lambda: heard(call)[-1] == "The desk again.")
+        kitchen, desk = house.then.model.asked[-2:]
+        assert "You are the kitchen." in speaks(kitchen) and CLOSED_NOTE in speaks(kitchen)
+        assert CLOSED_NOTE not in speaks(desk)
