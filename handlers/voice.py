@@ -48,8 +48,8 @@ from handlers.connecting import (
 from handlers.guard import TwilioGate
 from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Person, Transfer, look_up
 from relay.store.callstatus import CallState
+from relay.turns import TROUBLE
 
-TROUBLE = "technical trouble"
 OUT_OF_HOURS = "outside business hours"
 """Reasons of a hand-over that no agent has asked for, as a queue gets them."""
 
@@ -175,6 +175,9 @@ class VoiceWebhooks:
                 return self._connector.connect(request, agent, call_sid, following, closed=closed, language=language)
             case "transfer" | "transferred":
                 data = handoff(form)
+                if data.get("reason") == TROUBLE:  # our own words, which are there in the caller's language
+                    whisper = self._line(agent, "whisper_trouble", language)
+                    return await self._handover.transfer(request, form, Transfer(agent, place, whisper, TROUBLE))
                 whisper = Whisper(data.get("reason", ""), data.get("summary", ""), spoken_tag(agent, language))
                 return await self._handover.transfer(request, form, Transfer(agent, place, whisper))
             case "given_up" if self._handover.destination:

@@ -192,7 +192,7 @@ async def test_a_language_that_the_next_agent_has_not(line: Running) -> None:
 async def test_a_spanish_caller_hears_spanish_when_nothing_works(line: Running, agent: str) -> None:
     """The apologies, the last words, and what the person who takes the call is told, for a bare ``es`` too."""
     line.model.script(*[Reply(fault=Fault.quota())] * 3)
-    async with Caller(line.url, pace=FAST, agent=agent, person="no-answer") as call:
+    async with Caller(line.url, pace=FAST, agent=agent) as call:
         for number in range(3):
             await call.send(Prompt("¿Hola?", "es"))
             await call.until(lambda number=number: len(heard(call)) > number)  # type: ignore[misc]
@@ -200,6 +200,8 @@ async def test_a_spanish_caller_hears_spanish_when_nothing_works(line: Running, 
         apology = BUILT_IN["apology"]["es"]
         assert heard(call)[:3] == [apology, apology, BUILT_IN["trouble_bridge"]["es"]]
         assert orjson.loads(call.record.actions[0]["HandoffData"])["language"] in ("es", "es-US")
+        await call.ended()
+        assert call.record.whispers == [BUILT_IN["whisper_trouble"]["es"]]
 
 
 async def test_a_passed_on_call_is_taken_up_without_redis(tmp_path: Path) -> None:
