@@ -108,6 +108,7 @@ async def build_app(
         model=model if settings.memory == "on" and not endpoint.rehearsal else None,
         model_name=lambda name: agents[name].model if name in agents else "",
         reports=make_reports(settings, reporting) if reporting is not None else None,
+        forget=stores.forgetting.forget,
         pace=after_call,
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)

@@ -84,6 +84,13 @@ class Archive:
         with translate():
             return await self._redis.zscore(day_key(at_ms), conversation) is not None
 
+    async def unlist(self, conversations: Mapping[str, int]) -> None:
+        """Takes conversations, by when each began, out of the days' lists: whoever is at work on one learns by it that
+        it was forgotten. Raises StoreError."""
+        with translate():
+            for conversation, at_ms in conversations.items():
+                await self._redis.zrem(day_key(at_ms), conversation)
+
     async def of(self, person: str) -> list[tuple[str, int]]:
         """A person's conversations and when each began, newest first. Raises StoreError."""
         with translate():

@@ -54,12 +54,15 @@ class Forgetting:
 
         A call in progress goes on: what it still writes is removed when it is over, or expires with it."""
         ids = await self._people.ids(person)
-        conversations = {each for one in ids for each, _ in await self._archive.of(one)}
+        conversations = {each: at for one in ids for each, at in await self._archive.of(one)}
+        # First of all: who is at work on one of them looks here after writing. What was written before is there for
+        # the whole of the walk below, which may miss what comes during it.
+        await self._archive.unlist(conversations)
         counts: dict[str, int] = {}
         for name, store in self._others.items():
             counts[name] = sum([await store.forget(one) for one in ids])
-        counts["reports and summaries due"] = await self._due.forget(conversations)
-        await self._sweep(conversations)
+        counts["reports and summaries due"] = await self._due.forget(conversations.keys())
+        await self._sweep(conversations.keys())
         counts["conversations"] = len(conversations)
         known = 0
         for one in reversed(ids):
