@@ -148,14 +148,16 @@ async def build_app(
         draining=draining.is_set,
         fresh=watch_agents.fresh,
     )
+    api_token = settings.api_token.get_secret_value() if settings.api_token else ""
     dialler = Dialler(
         line_of(settings),
         rest,
         OutboundCalls(redis, settings.outbound_per_minute),
         agents,
         missing=missing_for_calls(settings),
+        # Only who has the token gives keys; it does not change when an auth token of Twilio's is replaced.
+        secret=api_token.encode(),
     )
-    api_token = settings.api_token.get_secret_value() if settings.api_token else ""
     socket = RelaySocket(
         gate,
         Admission(tickets, conversations),
@@ -181,6 +183,7 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
         twilio_closed=gate.is_closed,
+        outbound_closed=not api_token,
     )
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:

@@ -89,10 +89,12 @@ class Closing:
         if over > now:
             return over
         if not await self._archive.listed(conversation, begun):
-            return await self._forgotten(kept)
+            await self._forgotten(kept)
+            return None
         again = await self._follow(kept, begun, now)
         if not await self._archive.listed(conversation, begun):
-            return await self._forgotten(kept)
+            await self._forgotten(kept)
+            return None
         return again
 
     async def _follow(self, kept: Kept, begun: int, now: int) -> int | None:
