@@ -30,8 +30,8 @@ class Claim:
     """What a wish for a call met.
 
     claimed: it is the claimant's to place. done: it was placed, ``call_sid``. pending: somebody claimed it at ``since``
-    (epoch seconds; 0 where nobody will ever tell) and has not told what became of it. other: the key was used for another wish. rate: too many calls;
-    ``wait`` is the seconds until there is room.
+    (epoch seconds; 0 where nobody will ever tell) and has not told what became of it. other: the key was used for
+    another wish. rate: too many calls; ``wait`` is the seconds until there is room.
     """
 
     kind: Literal["claimed", "done", "pending", "other", "rate"]
