@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 import orjson
+from redis.asyncio import Redis
 
 from config.settings import Settings, load_settings
 from handlers.stores import open_stores
@@ -22,6 +23,7 @@ from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 from relay.store.forgetting import Forgetting
 from relay.store.people import People, Person, is_known, person_id
+from relay.store.rewriting import rewrite_log
 
 T = TypeVar("T")
 
@@ -30,9 +32,12 @@ SHOWN_CALLS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stores:
+    """``own_file``: the server, where it is ours, and what was deleted is to leave its file as well."""
+
     people: People
     archive: Archive
     forgetting: Forgetting
+    own_file: Redis | None = None
 
 
 class Number(click.ParamType[str]):
@@ -90,7 +95,14 @@ def forget(number: str, yes: bool) -> None:
     """
     if not yes:
         click.confirm("Delete everything about this person for good?", abort=True)
-    counts = _with_stores(lambda stores: stores.forgetting.forget(number))
+
+    async def remove(stores: Stores) -> tuple[dict[str, int], bool]:
+        counts = await stores.forgetting.forget(number)
+        return counts, stores.own_file is None or await rewrite_log(stores.own_file)
+
+    counts, clean = _with_stores(remove)
+    if not clean:
+        click.echo("The file of the embedded Redis could not be rewritten and may still hold it: try again.", err=True)
     if not counts:
         click.echo("Nobody is known by this number; there was nothing to delete.")
         return
@@ -148,7 +160,7 @@ async def _stores(settings: Settings, url: str) -> AsyncIterator[Stores]:
     try:
         known = People(redis, settings.call_history_hours * 3600)  # with what MEMORY=off hides from the agents
         stores = open_stores(settings, redis)
-        yield Stores(known, stores.archive, stores.forgetting)
+        yield Stores(known, stores.archive, stores.forgetting, None if settings.redis_url else redis)
     finally:
         await redis.aclose()
 
