@@ -5,8 +5,8 @@
 ``conversation:{id}:after``      hash: what was done after the call (``relay/aftercall.py``)
 ``conversation:{id}:report``     the report that is to be delivered, as it will be sent
 
-The lists live at least as long as what they list and are trimmed when they are written. Reading claims nothing: it fences no
-session.
+The lists live at least as long as what they list and are trimmed when they are written. Reading claims nothing: it
+fences no session.
 """
 
 from __future__ import annotations
