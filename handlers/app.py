@@ -194,7 +194,7 @@ async def build_app(
         watch.cancel()
         await asyncio.wait([watch])
         await watch_agents.close()
-        await jobs.drain(settings.tool_deadline)
+        await asyncio.gather(jobs.drain(settings.tool_deadline), dialler.close())
         await messaging.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)

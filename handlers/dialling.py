@@ -119,15 +119,38 @@ class Dialler:
         self._now = now
         self._sleep = sleep
         self._patience = patience
+        self._placing: set[asyncio.Task[str]] = set()
 
     async def dial(self, to: str, agent: str, key: str = "") -> str:
         """Places a call and returns its sid; with a key, the sid of the call that was placed for it. Raises
-        DialRefused. A cancel may leave a call placed; its key is then not good for another."""
+        DialRefused. After a cancel what Twilio was asked goes on, and its outcome is noted, until ``close``."""
         phone = self._check(to, agent)
         claimant = uuid4().hex
         claim = await self._claim(claimant, key, fingerprint_of(to, agent, self._secret))
         if claim.kind == "done":
             return claim.call_sid
+        placing = asyncio.create_task(self._place(phone, to, agent, claimant, key), name="place a call")
+        self._placing.add(placing)
+        placing.add_done_callback(self._placed)
+        return await asyncio.shield(placing)
+
+    async def close(self) -> None:
+        """Waits for calls that are being placed, as long as Twilio may take. What is left then is in doubt."""
+        if not self._placing:
+            return
+        await asyncio.wait(self._placing, timeout=self._patience)
+        left = list(self._placing)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+
+    def _placed(self, task: asyncio.Task[str]) -> None:
+        self._placing.discard(task)
+        if not task.cancelled():
+            task.exception()  # who asked has it, if they are still there
+
+    async def _place(self, phone: Phone, to: str, agent: str, claimant: str, key: str) -> str:
         from channels.twilio.rest import Dialling  # takes a while to import; whoever made the phone has done so
 
         query = urlencode({"agent": agent})

@@ -252,6 +252,39 @@ async def test_a_call_of_which_nobody_knows_is_not_placed_again(
         assert (await ask(client, key="other"))[0] == 202
 
 
+async def test_a_process_that_leaves_notes_what_it_has_asked_for(server: TwilioRestServer, redis: Redis) -> None:
+    """Its request is cut, Twilio's answer is waited for: another process then answers the key with the call's sid."""
+    server.held = asyncio.Event()
+    rest = TwilioRest(Account(ACCOUNT, KEY, SECRET, server.url), deadline=5.0)
+    dialler = Dialler(LINE, rest, OutboundCalls(redis, 10), {"default", "sales"}, now=lambda: NOW)
+    asking = asyncio.create_task(dialler.dial(TO, "sales", "k"))
+    await server.until(lambda: server.calls())
+    asking.cancel()
+    await asyncio.wait([asking])
+    leaving = asyncio.create_task(dialler.close())
+    await asyncio.sleep(0)
+    server.held.set()
+    await leaving
+    await rest.close()
+    async with process(server, redis) as client:
+        assert await ask(client, key="k") == (202, {"call_sid": f"CA{1:032x}"})
+    assert len(server.calls()) == 1
+
+
+async def test_a_process_that_leaves_does_not_wait_for_ever(server: TwilioRestServer, redis: Redis) -> None:
+    """Of a call Twilio keeps silent about nobody knows."""
+    server.held = asyncio.Event()
+    rest = TwilioRest(Account(ACCOUNT, KEY, SECRET, server.url), deadline=5.0)
+    dialler = Dialler(LINE, rest, OutboundCalls(redis, 10), {"sales"}, now=lambda: NOW, patience=0.05)
+    asking = asyncio.create_task(dialler.dial(TO, "sales", "k"))
+    await server.until(lambda: server.calls())
+    await dialler.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    server.held.set()
+    await rest.close()
+
+
 async def test_who_waits_for_another_is_told_when_nobody_knows(server: TwilioRestServer, redis: Redis) -> None:
     """A claim whose owner has died is waited for as long as its owner may have been asking, and no longer."""
     clock, calls = [NOW], OutboundCalls(redis, 10)
