@@ -13,7 +13,6 @@ from typing import Any, TypeVar
 
 import click
 import orjson
-from redis.asyncio import Redis
 
 from config.settings import Settings, load_settings
 from handlers.stores import open_stores
@@ -23,7 +22,6 @@ from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 from relay.store.forgetting import Forgetting
 from relay.store.people import People, Person, is_known, person_id
-from relay.store.rewriting import rewrite_log
 
 T = TypeVar("T")
 
@@ -32,12 +30,12 @@ SHOWN_CALLS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``own_file``: the server, where it is ours, and what was deleted is to leave its file as well."""
+    """``own_file``: the server is ours, and what was deleted is to leave its file as well."""
 
     people: People
     archive: Archive
     forgetting: Forgetting
-    own_file: Redis | None = None
+    own_file: bool = False
 
 
 class Number(click.ParamType[str]):
@@ -98,7 +96,7 @@ def forget(number: str, yes: bool) -> None:
 
     async def remove(stores: Stores) -> tuple[dict[str, int], bool]:
         counts = await stores.forgetting.forget(number)
-        return counts, stores.own_file is None or await rewrite_log(stores.own_file)
+        return counts, not stores.own_file or await stores.forgetting.rewrite_file()
 
     counts, clean = _with_stores(remove)
     if not clean:
@@ -160,7 +158,7 @@ async def _stores(settings: Settings, url: str) -> AsyncIterator[Stores]:
     try:
         known = People(redis, settings.call_history_hours * 3600)  # with what MEMORY=off hides from the agents
         stores = open_stores(settings, redis)
-        yield Stores(known, stores.archive, stores.forgetting, None if settings.redis_url else redis)
+        yield Stores(known, stores.archive, stores.forgetting, settings.redis_url is None)
     finally:
         await redis.aclose()
 

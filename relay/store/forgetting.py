@@ -16,6 +16,7 @@ from relay.store.client import translate
 from relay.store.due import Due
 from relay.store.people import People
 from relay.store.person import aliases_key, conversations_key, person_key
+from relay.store.rewriting import rewrite_log
 from relay.store.scripts import text
 
 if TYPE_CHECKING:
@@ -75,6 +76,10 @@ class Forgetting:
             await self._redis.delete(*(aliases_key(one) for one in ids))
         counts["names of the person"] = known
         return {name: count for name, count in counts.items() if count}
+
+    async def rewrite_file(self) -> bool:
+        """What was deleted leaves the server's file on disk too. As ``rewrite_log``."""
+        return await rewrite_log(self._redis)
 
     async def _sweep(self, conversations: Collection[str]) -> None:
         """Removes every key of these conversations, and them from the lists of the days. One walk over all keys."""
