@@ -30,9 +30,12 @@ SHOWN_CALLS = 20
 
 @dataclass(frozen=True, slots=True)
 class Stores:
+    """``own_file``: the server is ours, and what was deleted is to leave its file as well."""
+
     people: People
     archive: Archive
     forgetting: Forgetting
+    own_file: bool = False
 
 
 class Number(click.ParamType[str]):
@@ -90,7 +93,14 @@ def forget(number: str, yes: bool) -> None:
     """
     if not yes:
         click.confirm("Delete everything about this person for good?", abort=True)
-    counts = _with_stores(lambda stores: stores.forgetting.forget(number))
+
+    async def remove(stores: Stores) -> tuple[dict[str, int], bool]:
+        counts = await stores.forgetting.forget(number)
+        return counts, not stores.own_file or await stores.forgetting.rewrite_file()
+
+    counts, clean = _with_stores(remove)
+    if not clean:
+        click.echo("The file of the embedded Redis could not be rewritten and may still hold it: try again.", err=True)
     if not counts:
         click.echo("Nobody is known by this number; there was nothing to delete.")
         return
@@ -148,7 +158,7 @@ async def _stores(settings: Settings, url: str) -> AsyncIterator[Stores]:
     try:
         known = People(redis, settings.call_history_hours * 3600)  # with what MEMORY=off hides from the agents
         stores = open_stores(settings, redis)
-        yield Stores(known, stores.archive, stores.forgetting)
+        yield Stores(known, stores.archive, stores.forgetting, settings.redis_url is None)
     finally:
         await redis.aclose()
 

@@ -108,6 +108,7 @@ async def build_app(
         model=model if settings.memory == "on" and not endpoint.rehearsal else None,
         model_name=lambda name: agents[name].model if name in agents else "",
         reports=make_reports(settings, reporting) if reporting is not None else None,
+        forget=stores.forgetting.forget,
         pace=after_call,
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
@@ -147,14 +148,16 @@ async def build_app(
         draining=draining.is_set,
         fresh=watch_agents.fresh,
     )
+    api_token = settings.api_token.get_secret_value() if settings.api_token else ""
     dialler = Dialler(
         line_of(settings),
         rest,
         OutboundCalls(redis, settings.outbound_per_minute),
         agents,
         missing=missing_for_calls(settings),
+        # Only who has the token gives keys; it does not change when an auth token of Twilio's is replaced.
+        secret=api_token.encode(),
     )
-    api_token = settings.api_token.get_secret_value() if settings.api_token else ""
     socket = RelaySocket(
         gate,
         Admission(tickets, conversations),
@@ -180,6 +183,7 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
         twilio_closed=gate.is_closed,
+        outbound_closed=not api_token,
     )
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
@@ -190,7 +194,7 @@ async def build_app(
         watch.cancel()
         await asyncio.wait([watch])
         await watch_agents.close()
-        await jobs.drain(settings.tool_deadline)
+        await asyncio.gather(jobs.drain(settings.tool_deadline), dialler.close())
         await messaging.close()
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)

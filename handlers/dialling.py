@@ -7,6 +7,7 @@ before it: where nobody knows whether a call was placed, the key is good for no 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import re
 import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -92,8 +93,9 @@ def missing_for_calls(settings: Settings) -> list[str]:
 
 
 class Dialler:
-    """``missing``: settings without which no call can be placed. ``agents``: whom a call may be for. ``now``: epoch
-    seconds. ``patience``: as above."""
+    """``missing``: settings without which no call can be placed. ``agents``: whom a call may be for. ``secret``: the
+    same in all processes and not in Redis; without it a number could be found out from what is kept of a key. ``now``:
+    epoch seconds. ``patience``: as above."""
 
     def __init__(
         self,
@@ -103,6 +105,7 @@ class Dialler:
         agents: Collection[str],
         *,
         missing: Sequence[str] = (),
+        secret: bytes = b"",
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         patience: float = PATIENCE,
@@ -112,18 +115,42 @@ class Dialler:
         self._calls = calls
         self._agents = agents
         self._missing = missing
+        self._secret = secret
         self._now = now
         self._sleep = sleep
         self._patience = patience
+        self._placing: set[asyncio.Task[str]] = set()
 
     async def dial(self, to: str, agent: str, key: str = "") -> str:
         """Places a call and returns its sid; with a key, the sid of the call that was placed for it. Raises
-        DialRefused. A cancel may leave a call placed; its key is then not good for another."""
+        DialRefused. After a cancel what Twilio was asked goes on, and its outcome is noted, until ``close``."""
         phone = self._check(to, agent)
         claimant = uuid4().hex
-        claim = await self._claim(claimant, key, fingerprint_of(to, agent))
+        claim = await self._claim(claimant, key, fingerprint_of(to, agent, self._secret))
         if claim.kind == "done":
             return claim.call_sid
+        placing = asyncio.create_task(self._place(phone, to, agent, claimant, key), name="place a call")
+        self._placing.add(placing)
+        placing.add_done_callback(self._placed)
+        return await asyncio.shield(placing)
+
+    async def close(self) -> None:
+        """Waits for calls that are being placed, as long as Twilio may take. What is left then is in doubt."""
+        if not self._placing:
+            return
+        await asyncio.wait(self._placing, timeout=self._patience)
+        left = list(self._placing)
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=1.0)
+
+    def _placed(self, task: asyncio.Task[str]) -> None:
+        self._placing.discard(task)
+        if not task.cancelled():
+            task.exception()  # who asked has it, if they are still there
+
+    async def _place(self, phone: Phone, to: str, agent: str, claimant: str, key: str) -> str:
         from channels.twilio.rest import Dialling  # takes a while to import; whoever made the phone has done so
 
         query = urlencode({"agent": agent})
@@ -146,6 +173,7 @@ class Dialler:
             if error.undone:
                 await self._settle(self._calls.give_back(claimant, key))
                 raise DialRefused("unavailable", "Twilio takes no calls at the moment; none was placed.") from None
+            await self._settle(self._calls.in_doubt(claimant, key))
             raise DialRefused("unavailable", "Twilio gave no answer: the call may have been placed or not.") from None
         await self._settle(self._calls.placed(claimant, key, call_sid))
         log.info("call placed", call_sid=call_sid, agent=agent)
@@ -193,9 +221,9 @@ class Dialler:
             log.error("outcome of a placed call not written", error=type(error).__name__)
 
 
-def fingerprint_of(to: str, agent: str) -> str:
+def fingerprint_of(to: str, agent: str, secret: bytes) -> str:
     """Of a wish: equal for equal wishes."""
-    return sha256(orjson.dumps([to, agent])).hexdigest()
+    return hmac.digest(secret, orjson.dumps([to, agent]), sha256).hex()
 
 
 def line_of(settings: Settings) -> Line:

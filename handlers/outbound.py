@@ -33,7 +33,7 @@ class OutboundRoute:
         self._fresh = fresh
 
     async def place(self, request: web.Request) -> web.Response:
-        """202 with the call's sid. A cancel may leave the call placed; its key then answers 409."""
+        """202 with the call's sid. A cancel may leave the call placed; its key then tells of it."""
         self._bearer.check(request)
         key = request.headers.get(KEY_HEADER, "")
         if KEY_HEADER in request.headers and not _KEY.fullmatch(key):

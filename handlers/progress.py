@@ -7,6 +7,7 @@ out of order.
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Protocol
 from uuid import uuid4
@@ -15,7 +16,7 @@ import structlog
 from aiohttp import web
 from multidict import MultiMapping
 
-from handlers.call_memory import CallMemory
+from handlers.call_memory import DEADLINE, CallMemory
 from handlers.callbacks import GOES_ON, OVER, Deliveries, Outcome, call_sid_of
 from handlers.connecting import Connector, VoiceAgent
 from handlers.guard import TwilioGate
@@ -132,8 +133,9 @@ class CallProgress:
             return False
         self._machines.put([call_sid], answered)
         try:
-            return await self._store.claim(call_sid, "answered_by", answered, uuid4().hex)
-        except StoreError as error:
+            async with asyncio.timeout(DEADLINE):
+                return await self._store.claim(call_sid, "answered_by", answered, uuid4().hex)
+        except (StoreError, TimeoutError) as error:
             log.warning("machine not noted", error=type(error).__name__)
             return True
 

@@ -36,8 +36,8 @@ async def _closed(request: web.Request) -> web.StreamResponse:
     raise closed()
 
 
-def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool) -> None:
-    """``twilio_closed``: the routes for Twilio look absent, whatever the method."""
+def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool, outbound_closed: bool) -> None:
+    """``twilio_closed``, ``outbound_closed``: these routes look absent, whatever the method."""
     app.router.add_post(INCOMING, handlers.voice.incoming)
     app.router.add_post(ACTION, handlers.voice.action)
     app.router.add_post(DIALLED, handlers.handover.dialled)
@@ -50,6 +50,8 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool)
         for path in (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS):
             app.router.add_route("*", path, _closed)
     app.router.add_post(OUTBOUND, handlers.outbound.place)
+    if outbound_closed:
+        app.router.add_route("*", OUTBOUND, _closed)
     app.router.add_get(LIVE, handlers.health.live)
     app.router.add_get(READY, handlers.health.ready)
     app.router.add_get(METRICS, handlers.metrics.show)

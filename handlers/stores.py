@@ -41,7 +41,9 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
     kept = settings.call_history_hours * 3600
     house = read_house(settings)
     people = People(redis, anonymous_ttl=kept, memory=settings.memory == "on")
-    archive = Archive(redis, ttl=kept, longest=settings.text_history_days * 86400)
+    # A report is tried for that long after the call, and what was noted of it is kept for as long again.
+    outlives = settings.max_call_seconds + 2 * USUAL_PACE.report_limit + 3600
+    archive = Archive(redis, ttl=kept, longest=settings.text_history_days * 86400, outlives=outlives)
     messages, orders, tours = Messages(redis), Orders(redis, anonymous_ttl=kept), Tours(redis, house.zone)
     others: dict[str, Forgetter] = {"messages": messages, "orders": orders, "tours": tours}
     return Stores(

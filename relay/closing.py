@@ -6,7 +6,7 @@ on since. Whoever looks has the call to themselves (``aftercall.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -52,7 +52,7 @@ USUAL_PACE = Pace()
 
 class Closing:
     """``model``: None makes no summaries. ``model_name``: the model that sums up an agent's calls. ``reports``: None
-    sends none."""
+    sends none. ``forget``: removes all that is known of a person; None removes nothing but the calls."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Closing:
         model: LanguageModel | None,
         model_name: Callable[[str], str] = lambda agent: "",
         reports: ReportSender | None = None,
+        forget: Callable[[str], Awaitable[object]] | None = None,
         pace: Pace = USUAL_PACE,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
@@ -70,6 +71,7 @@ class Closing:
         self._model = model
         self._model_name = model_name
         self._reports = reports
+        self._forget = forget
         self._pace = pace
         self._now_ms = now_ms
 
@@ -87,9 +89,17 @@ class Closing:
         if over > now:
             return over
         if not await self._archive.listed(conversation, begun):
-            await self._archive.delete(conversation)  # the person was forgotten in the middle of it
+            await self._forgotten(kept)
             return None
-        epoch = kept.number("epoch")
+        again = await self._follow(kept, begun, now)
+        if not await self._archive.listed(conversation, begun):
+            await self._forgotten(kept)
+            return None
+        return again
+
+    async def _follow(self, kept: Kept, begun: int, now: int) -> int | None:
+        """Sums up and reports a call that is over."""
+        conversation, epoch = kept.conversation, kept.number("epoch")
         if kept.done("reported") == epoch:
             return None
         if kept.done("written") != epoch:
@@ -103,8 +113,21 @@ class Closing:
             body = report(kept, items, summary)
             limit = self._pace.report_limit + self._pace.lease
             await self._archive.keep_report(conversation, body, limit, written=epoch, since=now, tries=0)
+            if not await self._archive.listed(conversation, begun):
+                return None  # forgotten while it was summed up: nobody is told
             kept = await self._archive.read(conversation)
         return await self._deliver(kept)
+
+    async def _forgotten(self, kept: Kept) -> None:
+        """The person was forgotten while the call went on, or was seen to: what it has left since goes too. So does all
+        that is known of them by now, unless they have been in contact again."""
+        await self._archive.delete(kept.conversation)
+        person_id = kept.state.get("person", "")
+        if self._forget is None or not person_id or not is_known(person_id):
+            return
+        person = await self._people.get(person_id)
+        if person is None or not person.first_seen:
+            await self._forget(person_id)
 
     async def _nothing_written(self, kept: Kept) -> int | None:
         """The history may still wait for Redis in some process; after a while there is none."""

@@ -130,7 +130,7 @@ def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] 
     """Structured logs on standard output: JSON, or lines for people where standard output is a terminal.
 
     Records of libraries (aiohttp, websockets) go the same way from warning on. The message of an exception is shown at
-    level debug only.
+    level debug only, and never a library's: aiohttp repeats a request it cannot read, token and all.
     """
     pretty = fmt == "text" or (fmt == "auto" and sys.stdout.isatty())
     number = logging.getLevelNamesMapping()[level.upper()]
@@ -139,14 +139,15 @@ def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] 
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderer: list[structlog.typing.Processor] = [
-        structlog.processors.ExceptionRenderer(_trace if number > logging.DEBUG else _full_trace),
+    renderer: structlog.typing.Processor = (
         structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
         if pretty
-        else structlog.processors.JSONRenderer(),
-    ]
+        else structlog.processors.JSONRenderer()
+    )
+    own = structlog.processors.ExceptionRenderer(_trace if number > logging.DEBUG else _full_trace)
+    libraries = structlog.processors.ExceptionRenderer(_trace)
     structlog.configure(
-        processors=[*shared, *renderer],
+        processors=[*shared, own, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=structlog.PrintLoggerFactory(sys.stdout),
         cache_logger_on_first_use=False,
@@ -155,7 +156,7 @@ def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] 
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderer],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, libraries, renderer],
         )
     )
     root = logging.getLogger()

@@ -5,8 +5,8 @@
 ``conversation:{id}:after``      hash: what was done after the call (``relay/aftercall.py``)
 ``conversation:{id}:report``     the report that is to be delivered, as it will be sent
 
-The lists live as long as what they list and are trimmed when they are written. Reading claims nothing: it fences no
-session.
+The lists live at least as long as what they list and are trimmed when they are written. Reading claims nothing: it
+fences no session.
 """
 
 from __future__ import annotations
@@ -61,19 +61,21 @@ class Kept:
 
 
 class Archive:
-    """``ttl`` in seconds: how long a call's history is kept, and these lists with it. ``longest``: the same of the
-    conversations that are kept longest."""
+    """``ttl`` in seconds: how long a call's history is kept. ``longest``: the same of the conversations that are kept
+    longest. ``outlives``: seconds by which the lists outlive that, counted from a conversation's beginning, so that
+    nothing is left of one that they do not name: its own length, and how long what follows it is kept."""
 
-    def __init__(self, redis: Redis, *, ttl: float, longest: float = 0.0) -> None:
+    def __init__(self, redis: Redis, *, ttl: float, longest: float = 0.0, outlives: float = 0.0) -> None:
         self._redis = redis
         self._ttl = ttl
-        self._longest = max(ttl, longest)
+        self._outlives = outlives
+        self._longest = max(ttl, longest) + outlives
         self._index = script(redis, "index_add", fenced=False)
 
     async def record(self, conversation: str, person: str, at_ms: int, ttl: float | None = None) -> None:
         """Lists a conversation that began at this moment. Raises StoreError; may be repeated. ``ttl``: seconds it is
         kept, a call's if None."""
-        ttl_ms, oldest = int((ttl or self._ttl) * 1000), at_ms - int(self._longest * 1000)
+        ttl_ms, oldest = int(((ttl or self._ttl) + self._outlives) * 1000), at_ms - int(self._longest * 1000)
         lists = ((day_key(at_ms), MOST_OF_A_DAY), (conversations_key(person), MOST_OF_A_PERSON))
         with translate():
             for key, most in lists:
@@ -83,6 +85,13 @@ class Archive:
         """Whether the conversation that began then is listed: if not, it was forgotten. Raises StoreError."""
         with translate():
             return await self._redis.zscore(day_key(at_ms), conversation) is not None
+
+    async def unlist(self, conversations: Mapping[str, int]) -> None:
+        """Takes conversations, by when each began, out of the days' lists: whoever is at work on one learns by it that
+        it was forgotten. Raises StoreError."""
+        with translate():
+            for conversation, at_ms in conversations.items():
+                await self._redis.zrem(day_key(at_ms), conversation)
 
     async def of(self, person: str) -> list[tuple[str, int]]:
         """A person's conversations and when each began, newest first. Raises StoreError."""

@@ -16,6 +16,7 @@ from relay.store.client import translate
 from relay.store.due import Due
 from relay.store.people import People
 from relay.store.person import aliases_key, conversations_key, person_key
+from relay.store.rewriting import rewrite_log
 from relay.store.scripts import text
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ class Forgetting:
 
         A call in progress goes on: what it still writes is removed when it is over, or expires with it."""
         ids = await self._people.ids(person)
-        conversations = {each for one in ids for each, _ in await self._archive.of(one)}
+        conversations = {each: at for one in ids for each, at in await self._archive.of(one)}
+        # First of all: who is at work on one of them looks here after writing. What was written before is there for
+        # the whole of the walk below, which may miss what comes during it.
+        await self._archive.unlist(conversations)
         counts: dict[str, int] = {}
         for name, store in self._others.items():
             counts[name] = sum([await store.forget(one) for one in ids])
-        counts["reports and summaries due"] = await self._due.forget(conversations)
-        await self._sweep(conversations)
+        counts["reports and summaries due"] = await self._due.forget(conversations.keys())
+        await self._sweep(conversations.keys())
         counts["conversations"] = len(conversations)
         known = 0
         for one in reversed(ids):
@@ -72,6 +76,10 @@ class Forgetting:
             await self._redis.delete(*(aliases_key(one) for one in ids))
         counts["names of the person"] = known
         return {name: count for name, count in counts.items() if count}
+
+    async def rewrite_file(self) -> bool:
+        """What was deleted leaves the server's file on disk too. As ``rewrite_log``."""
+        return await rewrite_log(self._redis)
 
     async def _sweep(self, conversations: Collection[str]) -> None:
         """Removes every key of these conversations, and them from the lists of the days. One walk over all keys."""

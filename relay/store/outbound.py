@@ -30,8 +30,8 @@ class Claim:
     """What a wish for a call met.
 
     claimed: it is the claimant's to place. done: it was placed, ``call_sid``. pending: somebody claimed it at ``since``
-    (epoch seconds) and has not told what became of it. other: the key was used for another wish. rate: too many calls;
-    ``wait`` is the seconds until there is room.
+    (epoch seconds; 0 where nobody will ever tell) and has not told what became of it. other: the key was used for
+    another wish. rate: too many calls; ``wait`` is the seconds until there is room.
     """
 
     kind: Literal["claimed", "done", "pending", "other", "rate"]
@@ -75,6 +75,10 @@ class OutboundCalls:
     async def give_back(self, claimant: str, key: str) -> None:
         """No call was placed: the key may be used again. The call stays counted."""
         await self._settled(claimant, key, "")
+
+    async def in_doubt(self, claimant: str, key: str) -> None:
+        """Whether a call was placed is not known, and will not be: the key is good for nothing any more."""
+        await self._settled(claimant, key, "?")
 
     async def _settled(self, claimant: str, key: str, call_sid: str) -> None:
         if key:

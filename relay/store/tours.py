@@ -119,7 +119,7 @@ class Tours:
                 person,
                 f"{slot.day.isoformat()} {slot.field}",
                 self._start(slot).timestamp(),
-                now.timestamp(),
+                datetime.combine(now.date(), time(), self._zone).timestamp(),
                 self._left(slot.day, now),
             ],
         )

@@ -153,6 +153,29 @@ async def people(*words: str, data_dir: Path) -> str:
     return out.decode()
 
 
+def files_hold(folder: Path, word: bytes) -> list[str]:
+    return [str(file) for file in folder.rglob("*") if file.is_file() and word in file.read_bytes()]
+
+
+async def test_who_is_forgotten_leaves_the_embedded_servers_files(tmp_path: Path) -> None:
+    """Such a server keeps all it was told in a file; what is deleted goes from there too, a relay running or not."""
+    data = tmp_path / "data"
+    async with serving(data, cwd=tmp_path) as server:
+        for _ in range(2):
+            embedded = EmbeddedRedis.start(data)
+            try:
+                redis = connect(embedded.url)
+                await ann(redis)
+                await redis.aclose()
+            finally:
+                embedded.close()
+            assert files_hold(data, b"15551234567")
+            assert "conversations" in await people("forget", NUMBER, "--yes", data_dir=data)
+            assert files_hold(data, b"15551234567") == files_hold(data, b"Likes tea") == []
+            if server.process.returncode is None:
+                await server.stop()
+
+
 async def test_the_embedded_server_of_a_running_relay(tmp_path: Path) -> None:
     """It is joined; of a person who is forgotten in the middle of a call nothing is left when the call is over, nor
     anything of an earlier call."""

@@ -325,9 +325,9 @@ async def test_a_closed_route(data_dir: Path, tmp_path: Path) -> None:
         assert "POST /voice/outbound closed: API_TOKEN" in routes
         async with aiohttp.ClientSession() as http:
             for path in (*paths, "/voice/outbound"):
-                method = "GET" if path == "/voice/relay" else "POST"
-                async with http.request(method, server.url + path, data=b"CallSid=1") as answer:
-                    assert (answer.status, await answer.read()) == (404, b"")
+                for method in ("GET", "POST", "PUT"):
+                    async with http.request(method, server.url + path, data=b"CallSid=1") as answer:
+                        assert (answer.status, await answer.read()) == (404, b"")
         assert await server.stop() == 0
 
 

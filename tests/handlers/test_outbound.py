@@ -229,23 +229,60 @@ async def test_a_call_twilio_has_no_room_for_may_be_tried_again(server: TwilioRe
 async def test_a_call_of_which_nobody_knows_is_not_placed_again(
     server: TwilioRestServer, redis: Redis, how: str
 ) -> None:
-    """The key answers 409 from when nobody is asking any more; another key is another call."""
-    clock = [NOW]
+    """The key answers 409 from then on, and at once; another key is another call."""
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
     if how == "silent":
         server.held = asyncio.Event()
     else:
         server.fail = [(500, 0)]
-    async with process(server, redis, clock=clock, deadline=0.1) as client:
+    async with process(server, redis, sleep=sleep, deadline=0.1) as client:
         code, answer = await ask(client, key="k")
         assert (code, answer["code"]) == (503, "unavailable")
         if server.held is not None:
             server.held.set()
             server.held = None
-        clock[0] += 11
-        code, answer = await ask(client, key="k")
-        assert (code, answer["code"]) == (409, "outcome_unknown")
-        assert len(server.calls()) == 1
+        for _ in range(2):
+            code, answer = await ask(client, key="k")
+            assert (code, answer["code"]) == (409, "outcome_unknown")
+        assert len(server.calls()) == 1 and waits == []
         assert (await ask(client, key="other"))[0] == 202
+
+
+async def test_a_process_that_leaves_notes_what_it_has_asked_for(server: TwilioRestServer, redis: Redis) -> None:
+    """Its request is cut, Twilio's answer is waited for: another process then answers the key with the call's sid."""
+    server.held = asyncio.Event()
+    rest = TwilioRest(Account(ACCOUNT, KEY, SECRET, server.url), deadline=5.0)
+    dialler = Dialler(LINE, rest, OutboundCalls(redis, 10), {"default", "sales"}, now=lambda: NOW)
+    asking = asyncio.create_task(dialler.dial(TO, "sales", "k"))
+    await server.until(lambda: server.calls())
+    asking.cancel()
+    await asyncio.wait([asking])
+    leaving = asyncio.create_task(dialler.close())
+    await asyncio.sleep(0)
+    server.held.set()
+    await leaving
+    await rest.close()
+    async with process(server, redis) as client:
+        assert await ask(client, key="k") == (202, {"call_sid": f"CA{1:032x}"})
+    assert len(server.calls()) == 1
+
+
+async def test_a_process_that_leaves_does_not_wait_for_ever(server: TwilioRestServer, redis: Redis) -> None:
+    """Of a call Twilio keeps silent about nobody knows."""
+    server.held = asyncio.Event()
+    rest = TwilioRest(Account(ACCOUNT, KEY, SECRET, server.url), deadline=5.0)
+    dialler = Dialler(LINE, rest, OutboundCalls(redis, 10), {"sales"}, now=lambda: NOW, patience=0.05)
+    asking = asyncio.create_task(dialler.dial(TO, "sales", "k"))
+    await server.until(lambda: server.calls())
+    await dialler.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
+    server.held.set()
+    await rest.close()
 
 
 async def test_who_waits_for_another_is_told_when_nobody_knows(server: TwilioRestServer, redis: Redis) -> None:
@@ -257,10 +294,20 @@ async def test_who_waits_for_another_is_told_when_nobody_knows(server: TwilioRes
         waits.append(seconds)
         clock[0] += 1
 
-    await calls.claim("dead", "k", fingerprint_of(TO, "sales"), NOW)
+    await calls.claim("dead", "k", fingerprint_of(TO, "sales", b""), NOW)
     async with process(server, redis, clock=clock, sleep=sleep) as client:
         assert (await ask(client, key="k"))[1]["code"] == "outcome_unknown"
     assert len(waits) == 11 and server.calls() == []
+
+
+async def test_what_is_kept_of_a_wish_does_not_tell_whom_it_was_for(server: TwilioRestServer, redis: Redis) -> None:
+    """There are few enough numbers to try them all: without the process's own secret that finds nothing."""
+    async with process(server, redis, secret=b"of this process") as client:
+        assert (await ask(client, key="k"))[0] == 202
+    (name,) = await redis.keys("{outbound}:key:*")
+    kept = await redis.hget(name, "asked")  # type: ignore[misc]
+    assert kept == fingerprint_of(TO, "sales", b"of this process").encode()
+    assert kept != fingerprint_of(TO, "sales", b"").encode()
 
 
 # how many

@@ -21,6 +21,7 @@ from relay.report import Waits
 from relay.store.archive import Archive
 from relay.store.client import connect
 from relay.store.due import Due
+from relay.store.forgetting import Forgetting
 from relay.store.history import History
 from relay.store.people import EarlierCall, People, person_key
 from tests.calls.checks import eventually
@@ -120,8 +121,9 @@ class House:
         """One more, at work."""
         client = redis or self.redis
         archive, people = Archive(client, ttl=86_400), People(client)
-        closing = Closing(archive, people, model=model, reports=post, pace=PACE, now_ms=self.clock)
         due = Due(client, "aftercall", PACE.lease)
+        forget = Forgetting(client, people, archive, due).forget
+        closing = Closing(archive, people, model=model, reports=post, forget=forget, pace=PACE, now_ms=self.clock)
         after = AfterCalls(due, archive, people, closing, pace=PACE, now_ms=self.clock)
         after.start()
         self.running.append(after)
@@ -147,6 +149,21 @@ class House:
         if reason:
             after.left(CALL)
         await self.written(after)
+
+    async def forget(self, person: str) -> None:
+        due = Due(self.redis, "aftercall", PACE.lease)
+        await Forgetting(self.redis, self.people, self.archive, due).forget(person)
+
+    async def goes_on_and_ends(self, after: AfterCalls) -> None:
+        """A call whose person was forgotten: its session writes as if nothing were, and all is done that follows."""
+        state = {"begun": BEGUN, "person": ANN, "left": BEGUN, "ended": self.clock(), "reason": "completed"}
+        entry = (2, dump_item(UserItem("My name is Ann.")))
+        await self.history.put(CALL, BEGUN, [entry], {name: str(value) for name, value in state.items()})
+        after.left(CALL)
+        await self.written(after)
+        self.clock.passes(2)
+        await self.done()
+        await eventually(lambda: not after._looking)
 
     async def written(self, after: AfterCalls) -> None:
         await eventually(lambda: not after._news)
@@ -479,6 +496,58 @@ async def test_a_person_forgotten_during_the_call(house: House) -> None:
     await house.done()
     assert (model.asked, post.tried) == ([], 0)
     assert await house.redis.keys("*") == []
+
+
+@pytest.mark.parametrize("outcome", ["summed up", "summary failed"])
+async def test_a_person_forgotten_while_their_call_is_summed_up(house: House, outcome: str) -> None:
+    """What the model then answers is kept nowhere, and the call is not reported."""
+    model, post = Summer(ModelUnavailable("away")) if outcome == "summary failed" else Summer(), Post()
+    after = house.process(model, post)
+    await house.call(after)
+    model.gate.clear()
+    house.clock.passes(2)
+    await eventually(lambda: model.asked)
+    await house.forget(ANN)
+    model.gate.set()
+    await eventually(lambda: not after._looking)
+    assert post.tried == 0
+    assert await house.redis.keys("*") == []
+
+
+@pytest.mark.parametrize("failing", [0, 1])
+async def test_a_person_forgotten_while_their_call_is_reported(house: House, failing: int) -> None:
+    """The delivery under way may arrive; it is not made again, and nothing is left of the call."""
+    post = Post(failing)
+    after = house.process(Summer(), post)
+    await house.call(after)
+    post.gate.clear()
+    house.clock.passes(2)
+    await eventually(lambda: post.tried)
+    await house.forget(ANN)
+    post.gate.set()
+    await eventually(lambda: not after._looking)
+    assert await house.redis.keys("*") == []
+
+
+async def test_what_a_forgotten_caller_still_tells(house: House) -> None:
+    """A name that is saved between the forgetting and the end of the call goes with the rest of it."""
+    after = house.process(Summer(), Post())
+    await house.call(after, reason="")
+    await house.forget(ANN)
+    await house.people.update(ANN, first_name="Ann")
+    await house.goes_on_and_ends(after)
+    assert await house.redis.keys("*") == []
+
+
+async def test_a_forgotten_caller_who_calls_again_before_the_call_is_over(house: House) -> None:
+    """The new contact stands; of the call in which they were forgotten nothing does."""
+    after = house.process(Summer(), Post())
+    await house.call(after, reason="")
+    await house.forget(ANN)
+    await house.people.seen(ANN, house.clock())
+    await house.people.update(ANN, first_name="Ann")
+    await house.goes_on_and_ends(after)
+    assert [key.decode() for key in await house.redis.keys("*")] == [person_key(ANN)]
 
 
 async def test_redis_away_when_a_call_ends(fragile: FragileRedis, weak: Redis) -> None:

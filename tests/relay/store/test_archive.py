@@ -49,6 +49,16 @@ async def test_lists_expire_with_what_they_list(archive: Archive, redis: Redis) 
         assert await redis.ttl(key) > 29 * 86_400
 
 
+async def test_lists_outlive_what_follows_a_call(redis: Redis) -> None:
+    """A report that is still to be delivered is found by its person when the call's own history has gone."""
+    archive = Archive(redis, ttl=3600, outlives=2 * 86_400)
+    await archive.record("CA1", ANN, NOON)
+    await archive.record("CA2", ANN, NOON + 2 * DAY)
+    assert [each for each, _ in await archive.of(ANN)] == ["CA2", "CA1"]
+    for key in (LIST, day_key(NOON)):
+        assert 2 * 86_400 < await redis.ttl(key) <= 2 * 86_400 + 3600
+
+
 async def test_lists_are_trimmed(archive: Archive) -> None:
     """What is older than anything that is kept goes when the list is written."""
     await archive.record("CA1", ANN, NOON)

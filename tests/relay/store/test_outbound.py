@@ -49,6 +49,16 @@ async def test_a_claim_given_back(calls: OutboundCalls) -> None:
     assert (await calls.claim("three", "", "wish", NOW)).kind == "rate"
 
 
+async def test_a_claim_of_which_nobody_will_know(calls: OutboundCalls) -> None:
+    """It stays claimed, and nobody waits for it."""
+    await calls.claim("one", "key", "wish", NOW)
+    await calls.in_doubt("two", "key")  # not the claimant: nothing happens
+    assert (await calls.claim("two", "key", "wish", NOW)).since == NOW
+    await calls.in_doubt("one", "key")
+    claim = await calls.claim("two", "key", "wish", NOW)
+    assert (claim.kind, claim.since) == ("pending", 0.0)
+
+
 async def test_a_key_is_kept_for_a_day(calls: OutboundCalls, redis: Redis) -> None:
     """Under a name that does not tell it."""
     await calls.claim("one", "the-key", "wish", NOW)

@@ -112,6 +112,17 @@ async def test_forgetting_frees_what_is_to_come(tours: Tours, clock: Clock, redi
     assert ANN not in str(days) and not await redis.exists(person_tours_key(ANN))
 
 
+async def test_forgetting_finds_what_has_been_today(tours: Tours, clock: Clock, redis: Redis) -> None:
+    """A tour of the morning is kept until the day is over; booking another one in the meantime does not hide it."""
+    await tours.refresh([slot(1), slot(2)])
+    await tours.book(slot(1), ANN)
+    clock.now += timedelta(days=1)
+    await tours.book(slot(2), ANN)
+    assert await tours.of(ANN) == [slot(2)]
+    assert await tours.forget(ANN) == 1
+    assert ANN not in str([await redis.hgetall(day_key(slot(ahead).day)) for ahead in (1, 2)])
+
+
 async def test_what_is_no_slot_is_left_out(tours: Tours, redis: Redis) -> None:
     """Something else in a day's hash hurts nobody."""
     await tours.refresh([slot(1)])
