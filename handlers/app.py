@@ -132,7 +132,7 @@ async def build_app(
         can_transfer=can_transfer(settings),
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
-    memory = CallMemory(statuses)
+    memory = CallMemory(statuses, here=conversations.noted)
     connector = Connector(gate, agents, settings.default_agent, tickets)
     handover = Handover(
         gate, connector, memory, destination_of(settings), people=stores.people, ended=after_calls.ended

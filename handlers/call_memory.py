@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import structlog
@@ -41,25 +41,33 @@ class Whisper:
 
 
 class CallMemory:
-    """``store`` None: this process only. ``deadline``: seconds for each request to it. ``now``: epoch seconds."""
+    """``store`` None: this process only. ``here``: what this process' sessions have noted of a call, for when the store
+    does not answer. ``deadline``: seconds for each request to it. ``now``: epoch seconds."""
 
     def __init__(
         self,
         store: CallStatus | None = None,
         *,
+        here: Callable[[str], Mapping[str, str]] = lambda call_sid: {},
         deadline: float = DEADLINE,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._store = store
+        self._here = here
         self._deadline = deadline
         self._now = now
         self._whispers: OrderedDict[str, tuple[Whisper, float]] = OrderedDict()
 
     async def read(self, call_sid: str) -> CallState | None:
         """What is known of the call; None where nobody can tell in time."""
-        if self._store is None:
-            return None
-        return await self._ask(self._store.read(call_sid), "call not looked up")
+        state = None
+        if self._store is not None:
+            state = await self._ask(self._store.read(call_sid), "call not looked up")
+        if state is None or not state.agent:  # Redis is away, or has not got it yet
+            here = self._here(call_sid)
+            if agent := here.get("agent", ""):
+                return replace(state or CallState(), agent=agent, language=here.get("language", ""))
+        return state
 
     async def note(self, call_sid: str, **fields: str) -> None:
         """Writes fields of the call (``CallState``) as well as it can."""

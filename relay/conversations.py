@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 import structlog
@@ -92,6 +92,11 @@ class Conversations:
             # The oldest that is written; only when Redis has been away for very long is there none.
             oldest = next((name for name in self._kept if not self._writers[name].pending), next(iter(self._kept)))
             self._forget(oldest)
+
+    def noted(self, conversation: str) -> Mapping[str, str]:
+        """What sessions of this process have noted of the conversation, as long as it is remembered here."""
+        writer = self._writers.get(conversation)
+        return {} if writer is None else dict(writer.noted)
 
     def known_here(self, conversation: str, session: str) -> bool | None:
         """Whether the session may come back: its socket is open or was lost lately, and it has not ended. None if this

@@ -170,6 +170,11 @@ class ConversationWriter:
             self._seen = self._now_ms()
         self._schedule(0.0 if urgent or not _is_open(item) else self._next_open)
 
+    @property
+    def noted(self) -> Mapping[str, str]:
+        """The fields of the conversation's state, as far as this process knows them."""
+        return self._state
+
     def note(self, **fields: str | int) -> None:
         """Fields of the conversation's state, written with the next items."""
         if self._over or self._successor is not None:

@@ -328,3 +328,22 @@ async def test_a_machine_hears_the_text_and_the_session_ends(
             assert len(call.record.session_ids) == 1
         kept = await line.redis.hgetall(f"conversation:{{{call.record.call_sid}}}:call")  # type: ignore[misc]
         assert kept[b"outcome"] == b"voicemail"
+
+
+# without Redis
+
+
+async def test_a_spanish_caller_hears_spanish_without_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that breaks off and cannot be taken up: the process itself knows the caller's language."""
+    monkeypatch.setattr("handlers.app.FLUSH_DEADLINE", 0.1)
+    folder = write_agent(tmp_path / "agents", AGENT)
+    async with running(
+        "unix:///nonexistent/redis.sock", tmp_path / "data", agents=folder, environ={"RESUME_LIMIT": "0"}
+    ) as line:
+        line.model.script(Reply("Buenos días."))
+        async with Caller(line.url, pace=FAST) as call:
+            call.session.lang = "es-US"
+            await call.say("Hola")
+            assert await call.reply() == "Buenos días."
+            assert await call.drop() is not None
+            assert call.transcript[-1].text.startswith("Lo siento, tenemos problemas técnicos.")
