@@ -26,8 +26,9 @@ from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.masks import Masks
 from relay.models.base import LanguageModel
+from relay.parts import SessionParts
 from relay.rules import CallLimits, CallRules
-from relay.session import CallSession, SessionParts
+from relay.session import CallSession
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id

@@ -17,15 +17,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 import structlog
 
 from relay.call import Call
-from relay.cast import Cast
-from relay.errors import Fenced, InvalidFrame, ToolError
+from relay.errors import Fenced, InvalidFrame
 from relay.events import (
     Action,
     CancelTimer,
@@ -34,7 +32,6 @@ from relay.events import (
     Carry,
     Close,
     CloseSocket,
-    CollectDigits,
     Delta,
     DigitsCollected,
     DropSpeculation,
@@ -56,7 +53,6 @@ from relay.events import (
     StartTurn,
     TimerFired,
     ToolFinished,
-    ToolProgress,
     TurnEnded,
 )
 from relay.flood import Rate
@@ -72,62 +68,27 @@ from relay.frames import (
     parse_incoming,
 )
 from relay.items import AssistantItem, Item, ToolItem
-from relay.masks import Masks
-from relay.models.base import LanguageModel
 from relay.outgoing import Outgoing, Socket
+from relay.parts import SessionParts
 from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
-from relay.sideeffects import SideEffects
 from relay.stage import Stage
-from relay.telemetry import Telemetry
 from relay.timers import Timers
 from relay.toolbox import (
     Change,
-    DigitsWanted,
-    Keyed,
     PersonChanged,
     SendDigits,
     SwitchAgent,
-    ToolBox,
-    ToolContext,
-    ToolOutcome,
 )
+from relay.toolruns import ToolRuns
 from relay.turn import window
-from relay.writer import ConversationWriter, epoch_ms
 from relay.writer import Prepared as Before
+from relay.writer import epoch_ms
 
 log = structlog.get_logger()
 
-ALREADY_COLLECTING = "Keys are being collected by another tool already. Call this again when that one has ended."
 LOST = frozenset({"dropped", "error", "slow"})  # ways a socket ends after which another may come for its session
-
-
-@dataclass(frozen=True, slots=True)
-class SessionParts:
-    """What a session works with. ``cast``: the agents, of which ``context`` names the first. ``talking`` is called with
-    the name of each that takes the call over.
-    ``foreseen`` is called whenever the caller is heard before a turn of theirs begins; it returns at once.
-    ``admitted`` answers whether the call may go on (a ticket's first use). ``reconnects``: after a lost socket Twilio
-    may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
-    first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
-    as those of ``effects``. ``returned``: what the model is told, and the caller by it, as the session begins: nobody
-    took the call it was to be handed over in."""
-
-    model: LanguageModel
-    cast: Cast
-    tools: ToolBox
-    writer: ConversationWriter
-    effects: SideEffects
-    telemetry: Telemetry
-    admitted: Callable[[], Awaitable[bool]]
-    context: ToolContext
-    foreseen: Callable[[], object] = lambda: None
-    begun: Callable[[int], object] = lambda at_ms: None
-    talking: Callable[[str], object] = lambda agent: None
-    reconnects: bool = False
-    masks: Masks = field(default_factory=Masks)
-    returned: str = ""
 
 
 class CallSession:
@@ -162,8 +123,9 @@ class CallSession:
         self._timers = Timers(self._fired)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
-        self._tools: dict[int, asyncio.Task[None]] = {}
-        self._keyed: dict[int, asyncio.Future[Keyed | None]] = {}  # what tools wait for, by their keys
+        self._tools = ToolRuns(
+            self.call, parts, self._receive, self._told, self._spawn, self._gate, lambda: self._alive
+        )
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
@@ -302,9 +264,7 @@ class CallSession:
         for task in self._tasks:
             if task is not self._closing:
                 task.cancel()
-        for waiting in self._keyed.values():
-            if not waiting.done():
-                waiting.set_result(Keyed())
+        self._tools.stop()
         self._group = None  # what is told from now on, such as that another session has the call, begins nothing
 
     def _close(self, code: int, reason: str) -> None:
@@ -426,12 +386,11 @@ class CallSession:
             case Mark():
                 self._out.mark(action.language)
             case StartTool():
-                self._start_tool(action)
+                self._tools.start(action)
             case CancelTool():
-                if (task := self._tools.pop(action.key, None)) is not None:
-                    task.cancel()
+                self._tools.cancel(action.key)
             case DigitsCollected():
-                self._collected(action)
+                self._tools.collected(action)
             case StartTimer(name="reader"):
                 self._timers.start_behind_reader(action.name)
             case StartTimer():
@@ -502,64 +461,13 @@ class CallSession:
 
     # -- tools
 
-    def _start_tool(self, action: StartTool) -> None:
-        key = action.key
-        context = replace(
-            self._parts.context,
-            agent=self.call.manner.agent,
-            language=self.call.language,
-            report=lambda text: self._receive(ToolProgress(key, text)),
-            note=self._told,
-            keypad=lambda wanted: self._collect(key, wanted),
-        )
-        if action.owned:
-            self._parts.effects.start(action.call, key, context, lambda outcome: self._tool_done(key, outcome))
-        elif self._group is not None:
-            self._tools[key] = self._spawn(self._run_tool(action, context), "tool")
-
     def _told(self, text: str) -> None:
         if self._group is not None:
             self._receive(Noted(text))
 
-    async def _collect(self, key: int, wanted: DigitsWanted) -> Keyed:
-        if self._group is None or self._closing is not None:
-            return Keyed()
-        if key in self._keyed:
-            raise ToolError(ALREADY_COLLECTING)
-        answer: asyncio.Future[Keyed | None] = asyncio.get_running_loop().create_future()
-        self._keyed[key] = answer
-        try:
-            if self._gate is not None:
-                self._gate.told.hide_keys(self.call.keys_waiting)
-            self._receive(CollectDigits(key, wanted))
-            keyed = await answer
-        except asyncio.CancelledError:
-            self._receive(CollectDigits(key, None))
-            raise
-        finally:
-            del self._keyed[key]
-        if keyed is None:
-            raise ToolError(ALREADY_COLLECTING)
-        return keyed
-
-    def _collected(self, action: DigitsCollected) -> None:
-        if action.keyed is not None:
-            self._parts.masks.add(action.key, action.keyed.digits)
-            for position, item in self.call.record.items.items():  # what was said of them before
-                if (masked := self._parts.masks.item(position, item)) != item:
-                    self._parts.writer.put(position, masked)
-        answer = self._keyed.get(action.key)
-        if answer is not None and not answer.done():
-            answer.set_result(action.keyed)
-
-    async def _run_tool(self, action: StartTool, context: ToolContext) -> None:
-        call = action.call
-        outcome = await self._parts.tools.run(call.name, call.arguments, context)
-        self._tool_done(action.key, outcome)
-
-    def _tool_done(self, key: int, outcome: ToolOutcome) -> None:
-        self._tools.pop(key, None)
-        self._receive(ToolFinished(key, outcome))
+    @property
+    def _alive(self) -> bool:
+        return self._group is not None and self._closing is None
 
     # -- timers and tasks
 

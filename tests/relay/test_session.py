@@ -34,9 +34,10 @@ from relay.items import UserItem
 from relay.jobs import Jobs
 from relay.manner import Manner
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream, ToolCall
+from relay.parts import SessionParts
 from relay.replay import Told
 from relay.rules import CallRules
-from relay.session import CallSession, SessionParts
+from relay.session import CallSession
 from relay.sideeffects import SideEffects
 from relay.store.client import connect
 from relay.store.effects import Effects
