@@ -31,10 +31,12 @@ from typing import Any, Literal, get_type_hints
 import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic_core import ErrorDetails
 
 from relay.errors import ToolDoubt, ToolError, ToolRetry
 from relay.models.base import ToolSpec
 from relay.toolbox import Effect, ToolContext, ToolOutcome, ToolPolicy
+from tools.leniency import lenient
 
 MAX_OUTPUT = 16 * 1024
 """Bytes of JSON a tool may give a model; every later request of the conversation carries them."""
@@ -81,7 +83,11 @@ class _Tool:
     arguments: type[BaseModel]
 
     def values(self, arguments: str) -> dict[str, Any]:
-        """The arguments by name. Raises ValidationError."""
+        """The arguments by name, and what is clearly meant by those that are nearly right. Raises ValidationError."""
+        try:
+            arguments = json.dumps(lenient(json.loads(arguments), self.spec.parameters))
+        except (ValueError, RecursionError):
+            pass  # no JSON, or none that can be read: the check below says so
         checked = self.arguments.model_validate_json(arguments.strip() or "{}")
         fields = self.arguments.model_fields.items()
         return {field.alias or name: getattr(checked, name) for name, field in fields}
@@ -118,7 +124,7 @@ class ToolRegistry:
         if confirm:
             description = f"{description} {ASKS_FIRST}"
         arguments = _arguments(function, name, notes)
-        schema = _without_titles(arguments.model_json_schema(by_alias=True))
+        schema = _plain_schema(arguments.model_json_schema(by_alias=True))
         schema.setdefault("properties", {})
         self._tools[name] = _Tool(
             function,
@@ -268,20 +274,37 @@ def _arguments(function: ToolFunction, name: str, notes: dict[str, str]) -> type
     return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
 
 
-def _without_titles(schema: Any) -> Any:
-    """The schema without the titles pydantic makes from names; they tell a model nothing and cost tokens."""
-    if isinstance(schema, list):
-        return [_without_titles(each) for each in schema]
-    if not isinstance(schema, dict):
+def _plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema as every provider takes it: without references, and without the titles pydantic makes from names and
+    the ``null`` of what may be left out, which tell a model nothing and cost tokens."""
+    shared = schema.get("$defs", {})
+
+    def plain(part: Any) -> Any:
+        if isinstance(part, list):
+            return [plain(each) for each in part]
+        if not isinstance(part, dict):
+            return part
+        if reference := part.get("$ref"):
+            part = {
+                **shared[reference.rpartition("/")[2]],
+                **{key: each for key, each in part.items() if key != "$ref"},
+            }
+        choices = [each for each in part.get("anyOf", ()) if each != {"type": "null"}]
+        if len(choices) == 1 and part.get("default", "") is None:
+            part = {**choices[0], **{key: each for key, each in part.items() if key not in ("anyOf", "default")}}
+            return plain(part)
+        # Under "properties" a key is an argument's name, which may well be "title".
+        return {
+            key: {name: plain(each) for name, each in value.items()} if key == "properties" else plain(value)
+            for key, value in part.items()
+            if key not in ("title", "$defs")
+        }
+
+    try:
+        found: dict[str, Any] = plain(schema)
+    except RecursionError:  # an argument that holds its own kind
         return schema
-    # Under "properties" a key is an argument's name, which may well be "title".
-    return {
-        key: {name: _without_titles(each) for name, each in value.items()}
-        if key in ("properties", "$defs")
-        else _without_titles(value)
-        for key, value in schema.items()
-        if key != "title"
-    }
+    return found
 
 
 def _plain(value: object) -> Any:
@@ -326,8 +349,24 @@ def _wrong_arguments(error: ValidationError) -> ToolOutcome:
     problems = error.errors(include_url=False, include_input=False, include_context=False)
     if problems[0]["type"] == "json_invalid":
         return _failure("bad_json", "The arguments are not valid JSON. Call the tool again with one JSON object.")
-    told = "; ".join(f"{'.'.join(map(str, each['loc'])) or 'arguments'}: {each['msg']}" for each in problems[:8])
-    return _failure("wrong_arguments", f"{told}. Correct the arguments and call the tool again.")
+    told = "; ".join(_told(problem) for problem in problems[:8])
+    return _failure(
+        "wrong_arguments",
+        f"{told}. Nothing was done. Correct the arguments and call the tool again; what only the caller can know, ask "
+        "them.",
+    )
+
+
+def _told(problem: ErrorDetails) -> str:
+    """What is wrong with one argument."""
+    name = ".".join(map(str, problem["loc"])) or "arguments"
+    match problem["type"]:
+        case "missing":
+            return f"{name} is missing"
+        case "extra_forbidden":
+            return f"{name} is no argument of this tool"
+        case _:
+            return f"{name}: {problem['msg']}"
 
 
 def _timeout(policy: ToolPolicy, deadline: float) -> ToolOutcome:
