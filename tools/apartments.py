@@ -14,8 +14,11 @@ from relay.errors import StoreError, ToolError, ToolRetry
 from relay.store.people import Person
 from relay.store.tours import Booked, Slot
 from relay.toolbox import ToolContext
+from tools.apartment_choices import AnyApartment, AnyTour, Apartment, Inquiry, Tour
 from tools.apartment_texts import about, language_of, layout_line, missing, say, slot_values
-from tools.listings import ApartmentType, InquiryType, Layout, Listings, TourType
+from tools.clock_words import leaves_time_open
+from tools.date_words import leaves_day_open
+from tools.listings import Layout, Listings
 from tools.registry import ToolRegistry
 from tools.texting import DEADLINE
 from tools.tour_search import Wish, as_data, booked, day_from, find, sentence, time_from
@@ -69,8 +72,8 @@ class Apartments:
         self,
         context: ToolContext,
         date: str | None = None,
-        budget: int | None = None,
-        apartment_type: ApartmentType | None = None,
+        budget: float | None = None,
+        apartment_type: AnyApartment = None,
     ) -> dict[str, Any]:
         """List the apartments to let. Leave out whatever the caller has not said.
 
@@ -80,7 +83,7 @@ class Apartments:
             apartment_type: The kind of apartment the caller wants.
         """
         language, today = language_of(context), self._today()
-        latest = day_from(date, today, language) if date else None
+        latest = day_from(date, today, language) if date and not leaves_day_open(date) else None
         if budget is not None and budget <= 0:
             raise ToolRetry("budget must be more than 0: ask the caller what they can pay a month.")
         fitting = {
@@ -101,30 +104,32 @@ class Apartments:
         context: ToolContext,
         date: str | None = None,
         time: str | None = None,
-        tour_type: TourType | None = None,
-        apartment_type: ApartmentType | None = None,
+        tour_type: AnyTour = None,
+        apartment_type: AnyApartment = None,
     ) -> dict[str, Any]:
         """Find out which tours can be booked. Always use this before schedule_tour. It needs a day, a kind of tour and
         a kind of apartment; leave out what the caller has not said, and it tells what is missing.
 
         Args:
             date: The day, as YYYY-MM-DD or as the caller said it.
-            time: The time of day, as the caller said it; leave it out for any time.
+            time: The time of day, as the caller said it; leave it out for any time, and for "in the morning".
             tour_type: With somebody of the house, or alone.
             apartment_type: The kind of apartment to see.
         """
         language, today = language_of(context), self._today()
+        if date and leaves_day_open(date):
+            date = None
         if not date or tour_type is None or apartment_type is None:
             given = {"date": date, "tour_type": tour_type, "apartment_type": apartment_type}
             fields = [name for name, value in given.items() if not value]
             return {"missing_fields": fields, "message": missing(language, fields)}
-        at = time_from(time, today, language) if time else None
+        at = time_from(time, today, language) if time and not leaves_time_open(time) else None
         wish = Wish(day_from(date, today, language), at, apartment_type, tour_type)
         with _away("The tours cannot be looked up just now. Tell the caller, and offer to try again in a moment."):
             return await self._found(context, wish)
 
     async def schedule_tour(
-        self, context: ToolContext, date: str, time: str, tour_type: TourType, apartment_type: ApartmentType
+        self, context: ToolContext, date: str, time: str, tour_type: Tour, apartment_type: Apartment
     ) -> dict[str, Any]:
         """Book a tour for the caller. Use it alone, after check_tours has shown that exactly this tour is open and the
         caller has said that they want it.
@@ -171,7 +176,7 @@ class Apartments:
         return {"tours": [as_data(slot) for slot in slots], "message": booked(language, slots, today)}
 
     async def apartment_info(
-        self, context: ToolContext, inquiry_type: InquiryType, apartment_type: ApartmentType | None = None
+        self, context: ToolContext, inquiry_type: Inquiry, apartment_type: AnyApartment = None
     ) -> dict[str, Any]:
         """Answer a question about the apartments or the house. Leave apartment_type out for all of them.
 
@@ -190,7 +195,7 @@ class Apartments:
         return {"inquiry_type": inquiry_type, "apartment_types": kinds, "message": " ".join(texts)}
 
     async def send_tour_sms(
-        self, context: ToolContext, date: str, time: str, tour_type: TourType, apartment_type: ApartmentType
+        self, context: ToolContext, date: str, time: str, tour_type: Tour, apartment_type: Apartment
     ) -> dict[str, Any]:
         """Send the details of a tour the caller has booked to their phone, as a text message. Only after the booking.
 

@@ -33,16 +33,26 @@ _PM = re.compile(
     r"|\b(?:in the|this|at|de la|por la|en la)? ?(?:afternoon|evening|night|tonight|tarde|noche)\b"
 )
 _NIGHT = re.compile(r"\b(?:night|noche|tonight)\b")
-_NOON = re.compile(r"\b(?:12 |twelve |doce )?(?:del? |o'?clock )?(?:noon|midday|noontime|mediodia|medio dia)\b")
+_NOON = re.compile(r"\b(?:12 |twelve |doce )?(?:del? |al? |o'?clock )?(?:noon|midday|noontime|mediodia|medio dia)\b")
 _MIDNIGHT = re.compile(r"\b(?:12 |twelve |doce )?(?:de la |o'?clock )?(?:midnight|medianoche|media noche)\b")
-_CLOCK = re.compile(r"(\d{1,2})[:.h](\d{2})(?::\d{2})?")
+_CLOCK = re.compile(r"(\d{1,2})[:.h](\d{2})(?::\d{2})?|(\d{1,2})h")
 _DIGITS = re.compile(r"\d{1,4}")
 _DROPPED = frozenset(
     several(
         "at around about approximately by the a an please sharp exactly time hour hours hrs minute minutes oclock "
-        "o'clock las la el los hora horas hs minuto minutos en punto son es sobre hacia por favor"
+        "o'clock las la el los hora horas hs minuto minutos en punto son es sobre hacia por favor faltan falta"
     )
 )
+_OPEN = frozenset(
+    several(
+        "any anytime time whenever hour at in the a an is it me fine good ok okay with for early earlier earliest late "
+        "later latest morning afternoon evening midmorning lunchtime as soon asap possible first thing available works "
+        "no preference doesn't dont matter flexible open cualquier cualquiera hora cuando sea por la lo de en el "
+        "manana tarde temprano mas pronto antes posible primera ultima da igual me es preferencia sin"
+    )
+)
+_AROUND = re.compile(r"(?:any ?time )?(?:after|before|between|from|until|later than|earlier than)\b")
+_SPANISH_AROUND = re.compile(r"(?:despues de|antes de|a partir de|entre|desde|hasta)\b")
 _PAST, _TO = ("past", "after"), ("to", "of", "til", "till", "until", "before", "para")
 
 
@@ -52,6 +62,8 @@ def read_time(words: str, opens: time, closes: time) -> time:
     # "en punto" and "at 2." end with nothing; "2.30" is a time.
     text = re.sub(r"[,;!?]|\.(?!\d)", " ", text)
     text = re.sub(r"(?<=\d)(?=[ap] ?m\b)", " ", text)
+    text = re.sub(r"\bo clock\b", "o'clock", text)
+    text = re.sub(r"(?<=[\da-z])[- ]?ish\b", "", text)
     morning = bool(_MORNING.search(text))
     text = _MORNING.sub(" ", text)
     early = bool(_AM.search(text)) or morning
@@ -88,6 +100,13 @@ def read_time(words: str, opens: time, closes: time) -> time:
     return within[0]
 
 
+def leaves_time_open(words: str) -> bool:
+    """Whether this is a wish that many times would meet: ``any time``, ``in the morning``, ``después de las dos``."""
+    tokens = re.findall(r"[\w']+", plain(words).replace("’", "'"))
+    text = " ".join(tokens)
+    return bool(tokens) and (_OPEN.issuperset(tokens) or bool(_AROUND.match(text) or _SPANISH_AROUND.match(text)))
+
+
 def clock(moment: time) -> str:
     """The normal form: ``10:00 AM``."""
     return f"{moment.hour % 12 or 12}:{moment.minute:02} {'AM' if moment.hour < 12 else 'PM'}"
@@ -98,7 +117,7 @@ def _read(tokens: list[str]) -> tuple[int, int]:
     match tokens:
         case [one]:
             if found := _CLOCK.fullmatch(one):
-                return int(found[1]), int(found[2])
+                return (int(found[3]), 0) if found[3] else (int(found[1]), int(found[2]))
             if one.isascii() and _DIGITS.fullmatch(one):
                 return (int(one), 0) if len(one) <= 2 else (int(one[:-2]), int(one[-2:]))  # "230", "1400"
         case ["half", hour]:
@@ -133,4 +152,4 @@ def _time(minutes: int) -> time:
     return time(minutes // 60, minutes % 60)
 
 
-__all__ = ["BadWhen", "Reason", "clock", "read_time"]
+__all__ = ["BadWhen", "Reason", "clock", "leaves_time_open", "read_time"]

@@ -39,6 +39,8 @@ _FIXED = {
     "today": 0,
     "tonight": 0,
     "hoy": 0,
+    **dict.fromkeys(("now", "right now", "right away", "immediately", "asap", "as soon as possible"), 0),
+    **dict.fromkeys(("hoy mismo", "ahora", "ahora mismo", "lo antes posible", "cuanto antes", "inmediatamente"), 0),
     "tomorrow": 1,
     "manana": 1,
     "day after tomorrow": 2,
@@ -48,12 +50,34 @@ _FIXED = {
     "day before yesterday": -2,
     "anteayer": -2,
 }
+_OPEN = frozenset(
+    {
+        *(
+            "any",
+            "any day",
+            "any date",
+            "anytime",
+            "any time",
+            "whenever",
+            "flexible",
+            "no preference",
+            "not specified",
+        ),
+        *("cualquiera", "cualquier dia", "cualquier fecha", "cuando sea", "sin preferencia"),
+    }
+)
 _DROPPED = frozenset(several("the of on for de del el la los para a an this este esta coming dia"))
 _NEXT = re.compile(r"\b(?:next|proxim[oa]|que viene|siguiente)\b")
 _NEXT_WEEK = re.compile(r"\b(?:next week|proxima semana|semana que viene|semana proxima)\b")
+_BARE = re.compile(r"(\d{4})(\d{2})(\d{2})")
 _ISO = re.compile(r"(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})(?:[t ]\d{1,2}:\d{2}\S*)?")
 _NUMERIC = re.compile(r"(\d{1,2})[-/.](\d{1,2})(?:[-/.](\d{4}|\d{2}))?")
 _AHEAD = re.compile(r"(?:in|dentro|en) (\d{1,3}) (day|dia|week|semana)s?|(\d{1,3}) (day|week)s? from (?:now|today)")
+# A time said with the day is read by whoever wants a time.
+_HOUR = re.compile(
+    r"\b(?:(?:in the|this) )?(?:morning|afternoon|evening|night)\b|\b(?:por|en|de|a) la (?:manana|tarde|noche)\b"
+    r"|\bal mediodia\b|\b(?:at|a las?) .*$"
+)
 _DAY = re.compile(r"(\d{1,2})\.?")
 _YEAR = re.compile(r"\d{4}")
 
@@ -62,10 +86,12 @@ def read_date(words: str, today: date) -> date:
     """The day, which may have passed. Raises BadWhen."""
     text = re.sub(r"[,;!?]|\.(?!\d)", " ", plain(words))
     text = " ".join(text.split())
-    if found := _ISO.fullmatch(text):
+    if found := _ISO.fullmatch(text) or _BARE.fullmatch(text):
         return _day(int(found[1]), int(found[2]), int(found[3]))
     if found := _NUMERIC.fullmatch(text):
         return _numeric(found, today)
+    text = " ".join(_HOUR.sub(" ", text).split())
+    text = text.replace("a couple of", "2").replace("un par de", "2").replace("week from", "1 week from")
     next_week = bool(_NEXT_WEEK.search(text))
     text = _NEXT.sub(" ", _NEXT_WEEK.sub(" ", text))
     tokens = numbers([token for token in text.replace("-", " ").split() if token not in _DROPPED])
@@ -76,6 +102,11 @@ def read_date(words: str, today: date) -> date:
         count, unit = found[1] or found[3], found[2] or found[4]
         return _ahead(today, int(count) * (7 if unit in ("week", "semana") else 1))
     return _named(tokens, today, next_week=next_week)
+
+
+def leaves_day_open(words: str) -> bool:
+    """Whether this says that the day does not matter."""
+    return plain(words) in _OPEN
 
 
 def _named(tokens: list[str], today: date, *, next_week: bool) -> date:
@@ -154,4 +185,4 @@ def _day(year: int, month: int, day: int) -> date:
         raise BadWhen("impossible") from None
 
 
-__all__ = ["read_date"]
+__all__ = ["leaves_day_open", "read_date"]

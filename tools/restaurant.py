@@ -16,6 +16,7 @@ from relay.store.orders import Draft, Kind, Order, OrderLine, Orders, TooManyOrd
 from relay.store.people import Person, person_id
 from relay.toolbox import PersonChanged, ToolContext
 from tools.addresses import spoken_address
+from tools.choices import other_names
 from tools.ordering import Line, read_line
 from tools.receipts import Message, kind_of, letter, minutes_of, text_body, wait_of
 from tools.registry import ToolFunction, ToolRegistry, ToolResult
@@ -29,6 +30,25 @@ MOST_LINES = 30
 MOST_OF_ONE = 20
 
 Dollars = Annotated[float, Field(ge=0, le=100_000)]
+OrderType = Annotated[
+    Kind,
+    other_names(
+        {
+            "pickup": "pick up|takeout|take out|takeaway|take away|carryout|carry out|collect|to go|recoger|llevar",
+            "delivery": "deliver|delivered|domicilio|entrega|envío|a casa",
+        }
+    ),
+]
+MessageType = Annotated[
+    Message,
+    other_names(
+        {
+            "order confirmation": "confirmation|receipt|order|confirmación|pedido|recibo",
+            "hours": "hour|schedule|horario",
+            "location": "address|direction|where|ubicación|dirección",
+        }
+    ),
+]
 
 
 class OrderItem(BaseModel):
@@ -77,7 +97,7 @@ class Restaurant:
         self,
         context: ToolContext,
         items: list[OrderItem],
-        order_type: Kind,
+        order_type: OrderType,
         total: Dollars,
         delivery_address: str = "",
     ) -> ToolResult:
@@ -130,7 +150,7 @@ class Restaurant:
         return await self._time(context, "delivery", order_number)
 
     async def send_order_sms(
-        self, context: ToolContext, message_type: Message, order_number: int | None = None
+        self, context: ToolContext, message_type: MessageType, order_number: int | None = None
     ) -> ToolResult:
         """Send the caller a text message: the confirmation of an order, the opening hours, or where the restaurant is.
 
@@ -151,7 +171,7 @@ class Restaurant:
         self,
         context: ToolContext,
         to_email: str = "",
-        message_type: Message = "order confirmation",
+        message_type: MessageType = "order confirmation",
         order_number: int | None = None,
     ) -> ToolResult:
         """Send the caller an e-mail: the confirmation of an order, the opening hours, or where the restaurant is.

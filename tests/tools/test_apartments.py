@@ -38,6 +38,8 @@ def kinds(result: dict[str, Any]) -> list[str]:
     [
         ({}, ["studio", "one-bedroom", "two-bedroom", "three-bedroom"]),
         ({"budget": 1300}, ["studio", "one-bedroom"]),
+        ({"budget": "$1,300.50", "date": "any day"}, ["studio", "one-bedroom"]),
+        ({"budget": None, "date": "", "apartment_type": "2 bedroom"}, ["two-bedroom"]),
         ({"date": "tomorrow"}, ["studio"]),
         ({"date": "the fifteenth of December"}, ["studio", "one-bedroom", "two-bedroom"]),
         ({"date": "2027-01-01", "budget": 2000}, ["studio", "one-bedroom", "two-bedroom"]),

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.clock_words import BadWhen, clock, read_time
-from tools.date_words import JUST_PASSED, read_date
+from tools.clock_words import BadWhen, clock, leaves_time_open, read_time
+from tools.date_words import JUST_PASSED, leaves_day_open, read_date
 from tools.number_words import LONGEST, several
 
 OPENS, CLOSES = time(8), time(16, 30)
@@ -52,6 +52,11 @@ def in_words(number: int) -> str:
     ("words", "expected"),
     [
         ("half past two", "2:30 PM"),
+        ("two o clock", "2:00 PM"),
+        ("2ish", "2:00 PM"),
+        ("14h", "2:00 PM"),
+        ("al mediodía", "12:00 PM"),
+        ("faltan veinte para las nueve", "8:40 AM"),
         ("half two", "2:30 PM"),
         ("quarter to ten", "9:45 AM"),
         ("a quarter after ten", "10:15 AM"),
@@ -221,3 +226,56 @@ def test_a_day_of_the_week_is_the_next_one(today: date, weekday: int) -> None:
 def test_the_end_of_the_calendar(words: str) -> None:
     """Nothing is beyond it."""
     day(words, date(9999, 12, 31))
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tomorrow morning", "2026-11-22"),
+        ("tomorrow at 3 pm", "2026-11-22"),
+        ("mañana por la mañana", "2026-11-22"),
+        ("pasado mañana a las tres", "2026-11-23"),
+        ("Tuesday afternoon", "2026-11-24"),
+        ("in a couple of days", "2026-11-23"),
+        ("a week from today", "2026-11-28"),
+        ("as soon as possible", "2026-11-21"),
+        ("lo antes posible", "2026-11-21"),
+        ("20261125", "2026-11-25"),
+        ("20261345", "impossible"),
+        ("in the morning", "unclear"),
+        ("por la mañana", "unclear"),
+        ("next week", "unclear"),
+    ],
+)
+def test_a_day_with_a_time_beside_it(words: str, expected: str) -> None:
+    """The day is read, and the time is left to whoever wants one."""
+    assert day(words) == expected
+
+
+@pytest.mark.parametrize(
+    ("words", "is_open"),
+    [
+        ("any time", True),
+        ("in the morning", True),
+        ("por la tarde", True),
+        ("cualquier hora", True),
+        ("as early as possible", True),
+        ("after two", True),
+        ("después de las dos", True),
+        ("it doesn’t matter", True),
+        ("ten after two", False),
+        ("nine in the morning", False),
+        ("las nueve de la mañana", False),
+        ("banana", False),
+        ("", False),
+    ],
+)
+def test_a_time_that_is_left_open(words: str, is_open: bool) -> None:
+    """Words that many times would meet are no time, and need no question."""
+    assert leaves_time_open(words) is is_open
+
+
+@pytest.mark.parametrize(("words", "is_open"), [("Any day", True), ("cualquier día", True), ("Monday", False)])
+def test_a_day_that_does_not_matter(words: str, is_open: bool) -> None:
+    """It is told apart from words that are no day."""
+    assert leaves_day_open(words) is is_open
