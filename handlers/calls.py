@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -149,7 +149,7 @@ class Calls:
             session = CallSession(
                 socket,
                 setup,
-                self._rules(agent, cast, epoch, attempt, second=second, closed=closed, language=language),
+                self._rules(agent, cast, epoch, attempt, context, second=second, closed=closed, language=language),
                 SessionParts(
                     model=self._model,
                     cast=cast,
@@ -180,6 +180,7 @@ class Calls:
         cast: CallCast,
         epoch: int,
         attempt: int,
+        context: ToolContext,
         *,
         second: bool,
         closed: bool,
@@ -194,6 +195,9 @@ class Calls:
             manners=cast.manner,
             policy=self._tools.policy,
             canonical=self._tools.canonical,
+            objection=lambda call, spoken: self._tools.objection(
+                call.name, call.arguments, replace(context, language=spoken)
+            ),
             epoch=epoch,
             greeting="" if attempt else opening(agent, closed=closed),
             language=language,

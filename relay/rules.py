@@ -9,7 +9,8 @@ from typing import Literal
 
 from relay.heard import Utterance
 from relay.manner import Manner
-from relay.toolbox import Ends, ToolPolicy
+from relay.models.base import ToolCall
+from relay.toolbox import Ends, ToolOutcome, ToolPolicy
 
 
 class Phase(Enum):
@@ -46,11 +47,13 @@ class CallRules(CallLimits):
     accepted, milliseconds since 1970. ``interruptible``: whether speech may stop the agent. ``preemptible``: whether
     its own next words do. ``speculation``: whether partial prompts are asked ahead. ``language``: the caller's, where
     an earlier session has learnt it. ``can_transfer``: there is a number to hand a call to. ``can_switch``: another
-    provider of speech takes over if the one in use fails."""
+    provider of speech takes over if the one in use fails. ``objection``: why a call, in this language of the caller's,
+    could not be carried out whatever the caller says; None if it could."""
 
     manner: Manner
     policy: Callable[[str], ToolPolicy]
     canonical: Callable[[str, str], str]
+    objection: Callable[[ToolCall, str], ToolOutcome | None] = lambda call, language: None
     manners: Callable[[str], Manner | None] = lambda name: None
     epoch: int = 0
     greeting: str = ""

@@ -197,6 +197,11 @@ class ToolBox(Protocol):
         """The arguments in one spelling (sorted keys, validated values): equal for two calls that ask the same."""
         ...
 
+    def objection(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome | None:
+        """Why this call would fail whatever the caller agrees to, as far as that is known without waiting for anything:
+        wrong arguments, or what the tool itself objects to. None for no reason."""
+        ...
+
     async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
         """Runs the tool within its deadline. Unknown names, bad JSON, wrong arguments, a failure and a timeout become
         outcomes the model can act on; raises nothing but CancelledError."""

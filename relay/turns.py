@@ -428,6 +428,10 @@ class Turns:
     def _ask_first(self, work: Work) -> None:
         wish = self._desk.wish(work)
         if not self._confirmations.given(wish, work.turn):
+            # Nobody is asked to agree to what cannot be done.
+            if (objection := self._rules.objection(work.call, self._speaking.language)) is not None:
+                self._desk.finish(work.key, objection)
+                return
             self._confirmations.ask(wish, work.turn, work.key)
             self._desk.finish(work.key, ASK_FIRST)
 

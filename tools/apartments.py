@@ -206,12 +206,8 @@ class Apartments:
             apartment_type: The kind of apartment.
         """
         language, today = language_of(context), self._today()
-        slot = self._slot(language, today, date, time, tour_type, apartment_type)
-        # Errors, and not results: what was not sent may be asked for again.
-        if self._texting is None:
-            raise ToolError("No text messages can be sent from this line. Say the details of the tour instead.")
-        if not context.person or not context.address:
-            raise ToolError("The caller's number is withheld, so no text message can be sent. Say the details instead.")
+        slot = self.check_text(context, date, time, tour_type, apartment_type)
+        assert self._texting is not None
         with _away("The booking cannot be looked up just now, so no text message was sent. Offer to try again."):
             own = await self._tours.of(context.person)
         if slot not in own:
@@ -228,6 +224,17 @@ class Apartments:
         )
         await self._texting.text(context, body)
         return {"status": "sent", "message": say(language, "sent")}
+
+    def check_text(
+        self, context: ToolContext, date: str, time: str, tour_type: Tour, apartment_type: Apartment
+    ) -> Slot:
+        """The tour named. Raises ToolError where there is none such, or no text message can reach the caller."""
+        # Errors, and not results: what was not sent may be asked for again.
+        if self._texting is None:
+            raise ToolError("No text messages can be sent from this line. Say the details of the tour instead.")
+        if not context.person or not context.address:
+            raise ToolError("The caller's number is withheld, so no text message can be sent. Say the details instead.")
+        return self._slot(language_of(context), self._today(), date, time, tour_type, apartment_type)
 
     async def _found(self, context: ToolContext, wish: Wish) -> dict[str, Any]:
         """What is open for this wish. Raises StoreError."""
@@ -273,7 +280,9 @@ def add_apartments(
     for look_up in (tools.list_apartments, tools.check_tours, tools.my_tours, tools.apartment_info):
         registry.add(look_up)
     registry.add(tools.schedule_tour, side_effect=True)
-    registry.add(tools.send_tour_sms, confirm=True, deadline=DEADLINE + LOOK_UPS, expected=1.0)
+    registry.add(
+        tools.send_tour_sms, confirm=True, deadline=DEADLINE + LOOK_UPS, expected=1.0, objects=tools.check_text
+    )
 
 
 @contextmanager

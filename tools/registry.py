@@ -48,6 +48,9 @@ ASKS_FIRST = (
 """What the model is told of a tool that asks before it acts, so that the caller is asked once."""
 
 ToolFunction = Callable[..., Awaitable[Any]]
+Objects = Callable[..., object]
+"""Called as the tool is, before the caller is asked for consent; raises the ToolError the tool would end in anyway."""
+
 Result = Literal["ok", "failed", "retry", "timeout", "invalid", "cancelled"]
 Refuses = Callable[[Effect, ToolContext, Callable[[str], str]], str]
 """(effect, context, what is wrong with a tool of a name) -> why the effect cannot be carried out, "" if it can."""
@@ -81,6 +84,7 @@ class _Tool:
     spec: ToolSpec
     policy: ToolPolicy
     arguments: type[BaseModel]
+    objects: Objects | None = None
 
     def values(self, arguments: str) -> dict[str, Any]:
         """The arguments by name, and what is clearly meant by those that are nearly right. Raises ValidationError."""
@@ -114,9 +118,11 @@ class ToolRegistry:
         deadline: float | None = None,
         confirm: bool = False,
         expected: float = 0.0,
+        objects: Objects | None = None,
     ) -> None:
         """Makes a tool of the function; the rest is ``ToolPolicy``. What is to be confirmed counts as a side effect
-        unless it is terminal. Raises TypeError or ValueError where it cannot be a tool: a mistake of ours."""
+        unless it is terminal; ``objects`` spares the caller a question where it could not be done. Raises TypeError or
+        ValueError where it cannot be a tool: a mistake of ours."""
         name = name or function.__name__
         if name in self._tools:
             raise ValueError(f"there are two tools named {name}")
@@ -137,6 +143,7 @@ class ToolRegistry:
                 expected=expected,
             ),
             arguments,
+            objects,
         )
 
     def complaint(self, name: str, arguments: Mapping[str, Any] | None = None) -> str:
@@ -179,6 +186,21 @@ class ToolRegistry:
                 return arguments
         return json.dumps(values, default=_plain, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
+    def objection(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome | None:
+        """See ``relay.toolbox.ToolBox``."""
+        tool = self._tools.get(name)
+        if tool is None:
+            return None
+        try:
+            values = tool.values(arguments)
+            if tool.objects is not None:
+                tool.objects(context, **values)
+        except ValidationError as error:
+            return _wrong_arguments(error)
+        except ToolError as error:
+            return _refused(error)
+        return None
+
     async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
         """Runs the tool within its deadline; whatever goes wrong becomes an outcome with ``error`` and ``message``.
 
@@ -220,10 +242,8 @@ class ToolRegistry:
                 raise
             # Not ours: something the tool waited for was cancelled by somebody else.
             return _failure("failed", _OWN_REASON, certain=False), "failed"
-        except ToolRetry as error:
-            return _failure("try_again", f"{error} Correct the arguments and call the tool again."), "retry"
         except ToolError as error:
-            return _failure("failed", str(error), certain=not isinstance(error, ToolDoubt)), "failed"
+            return _refused(error), "retry" if isinstance(error, ToolRetry) else "failed"
         except Exception as error:
             if isinstance(error, TimeoutError) and limit.expired():
                 return _timeout(tool.policy, deadline), "timeout"
@@ -343,6 +363,12 @@ def _bounded(text: bytes) -> bytes:
 
 def _failure(error: str, message: str, *, certain: bool = True) -> ToolOutcome:
     return ToolOutcome(orjson.dumps({"error": error, "message": message}).decode(), ok=False, certain=certain)
+
+
+def _refused(error: ToolError) -> ToolOutcome:
+    if isinstance(error, ToolRetry):
+        return _failure("try_again", f"{error} Correct the arguments and call the tool again.")
+    return _failure("failed", str(error), certain=not isinstance(error, ToolDoubt))
 
 
 def _wrong_arguments(error: ValidationError) -> ToolOutcome:

@@ -72,6 +72,7 @@ class Messages(Protocol):
     def can_text(self) -> bool: ...
     @property
     def can_mail(self) -> bool: ...
+    def check_text(self, context: ToolContext) -> None: ...
     async def text(self, context: ToolContext, body: str) -> None: ...
     async def mail(self, context: ToolContext, letter: Letter) -> None: ...
 
@@ -82,7 +83,7 @@ class People(Protocol):
 
 
 class Restaurant:
-    """The tools are its public methods."""
+    """The tools are what ``tools`` names."""
 
     def __init__(self, menus: Menus, orders: Orders, people: People, messages: Messages) -> None:
         self._menus = menus
@@ -159,8 +160,7 @@ class Restaurant:
             order_number: For a confirmation: the order's number; the newest one if left out.
         """
         language, menu = language_of(context), await self._menu(context)
-        if not self._messages.can_text:
-            raise ToolError(tell("cannot_send", language))
+        self.check_text(context, message_type)
         person = await self._person(context)
         order = await self._confirmed(person.id, message_type, order_number, language)
         await self._messages.text(context, text_body(menu, message_type, order, person.first_name, language))
@@ -182,12 +182,11 @@ class Restaurant:
             order_number: For a confirmation: the order's number; the newest one if left out.
         """
         language, menu = language_of(context), await self._menu(context)
-        if not self._messages.can_mail:
-            raise ToolError(tell("cannot_send", language))
+        self.check_mail(context, to_email)
         person = await self._person(context)
-        to = spoken_address(to_email) if to_email.strip() else person.email
+        to = spoken_address(to_email) or person.email
         if not to:
-            raise ToolRetry(tell("bad_address" if to_email.strip() else "which_address", language))
+            raise ToolRetry(tell("which_address", language))
         order = await self._confirmed(person.id, message_type, order_number, language)
         name = person.first_name, person.last_name
         await self._messages.mail(context, letter(menu, message_type, order, to, name, language))
@@ -200,6 +199,23 @@ class Restaurant:
         except StoreError:
             return ToolResult(output)  # it was sent all the same; next time the address is asked for again
         return ToolResult(output, (PersonChanged(),))
+
+    # -- what is known before the caller is asked
+
+    def check_text(self, context: ToolContext, message_type: Message, order_number: int | None = None) -> None:
+        """Raises ToolError where no text message can be sent to this caller."""
+        if not self._messages.can_text:
+            raise ToolError(tell("cannot_send", language_of(context)))
+        self._messages.check_text(context)
+
+    def check_mail(
+        self, context: ToolContext, to_email: str, message_type: Message = "hours", order_number: int | None = None
+    ) -> None:
+        """Raises ToolError where no mail can be sent, or not to this address."""
+        if not self._messages.can_mail:
+            raise ToolError(tell("cannot_send", language_of(context)))
+        if to_email.strip() and not spoken_address(to_email):
+            raise ToolRetry(tell("bad_address", language_of(context)))
 
     # -- what they share
 
@@ -260,12 +276,13 @@ class Restaurant:
 
 
 def add_restaurant(registry: ToolRegistry, menus: Menus, orders: Orders, people: People, messages: Messages) -> None:
-    place, pickup, delivery, sms, email = Restaurant(menus, orders, people, messages).tools()
+    restaurant = Restaurant(menus, orders, people, messages)
+    place, pickup, delivery, sms, email = restaurant.tools()
     registry.add(place, side_effect=True)
     registry.add(pickup)
     registry.add(delivery)
-    registry.add(sms, confirm=True)
-    registry.add(email, confirm=True)
+    registry.add(sms, confirm=True, objects=restaurant.check_text)
+    registry.add(email, confirm=True, objects=restaurant.check_mail)
 
 
 def _checked(menu: Menu, items: list[OrderItem], total: float, language: str) -> list[Line]:

@@ -89,16 +89,21 @@ class Texting:
     def can_mail(self) -> bool:
         return self._mails is not None
 
+    def check_text(self, context: ToolContext) -> None:
+        """Raises ToolError where no text message can reach the caller, whatever is in it."""
+        if self._texts is None:
+            raise ToolError(_NO_TEXTS)
+        if not _E164.fullmatch(context.address):
+            raise ToolError(_NO_NUMBER)
+
     async def text(self, context: ToolContext, body: str) -> None:
         """Sends a text message to the caller, from the number they called or, where that is none, from ours.
 
         Returns once Twilio has accepted it; should it be lost within a minute the model is told so by
         ``context.tell``. Raises ToolError; a cancel leaves it sent or not.
         """
-        if self._texts is None:
-            raise ToolError(_NO_TEXTS)
-        if not _E164.fullmatch(context.address):
-            raise ToolError(_NO_NUMBER)
+        self.check_text(context)
+        assert self._texts is not None
         own = context.own_address if _E164.fullmatch(context.own_address) else ""
         try:
             async with asyncio.timeout(self._deadline):
@@ -166,7 +171,12 @@ def texting(messages: Texting) -> ToolFunction:
 
 
 def add_texting(registry: ToolRegistry, messages: Texting) -> None:
-    registry.add(texting(messages), confirm=True, expected=1.0)
+    def objects(context: ToolContext, body: str) -> None:
+        messages.check_text(context)
+        if not body.strip():
+            raise ToolRetry("The text message has no words: nothing was sent.")
+
+    registry.add(texting(messages), confirm=True, expected=1.0, objects=objects)
 
 
 def _text_failed(error: ChannelError) -> ToolError:

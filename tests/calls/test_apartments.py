@@ -188,11 +188,10 @@ async def test_a_text_message_that_is_refused(line: Line) -> None:
 
 
 async def test_texting_a_caller_without_a_number(line: Line) -> None:
-    """It is not offered, and the model is told that it cannot be."""
+    """It is not offered, and the model is told that it cannot be before it asks."""
     (slot,) = await line.open()
     async with Caller(line.app.url, pace=FAST, from_="anonymous") as call:
         assert "text message" not in (await line.ask(call, "schedule_tour", **named(slot)))["message"]
-        await line.ask(call, "send_tour_sms", **named(slot))
         assert "withheld" in (await line.ask(call, "send_tour_sms", **named(slot)))["message"]
     assert line.twilio.messages() == []
 
@@ -207,7 +206,6 @@ async def test_a_line_that_sends_no_texts(redis: Redis, redis_url: str, tmp_path
         line = Line(app, twilio)
         (slot,) = await line.open()
         assert "text message" not in (await line.ask(call, "schedule_tour", **named(slot)))["message"]
-        await line.ask(call, "send_tour_sms", **named(slot))
         told = await line.ask(call, "send_tour_sms", **named(slot))
         assert told["error"] == "failed" and "No text messages can be sent" in told["message"]
 

@@ -263,6 +263,12 @@ async def agreed(line: Running, call: Caller, wish: ToolUse, number: int = 0) ->
     return second
 
 
+async def refused(line: Running, call: Caller, wish: ToolUse, number: int = 0) -> dict[str, Any]:
+    """The model wants what cannot be done, and is told so before the caller is asked."""
+    (told,) = await answered(line, call, f"Please, {number}", Reply(tools=[wish]), Reply(f"Sorry, {number}."))
+    return told
+
+
 async def test_a_text_message_is_sent_once_the_caller_agrees(sending: Running, twilio: TwilioRestServer) -> None:
     """The confirmation of what is stored, and the hours and the place without an order."""
     async with calling(sending) as call:
@@ -288,7 +294,7 @@ async def test_a_mail_goes_where_the_caller_says(sending: Running, post: MailSer
         await answered(sending, call, "Order", Reply(tools=[place()]), Reply("Placed."))
         missing = await agreed(sending, call, use("send_order_email"), 1)
         assert missing["error"] == "try_again" and "which address" in missing["message"]
-        wrong = await agreed(sending, call, use("send_order_email", to_email="ada at home"), 2)
+        wrong = await refused(sending, call, use("send_order_email", to_email="ada at home"), 2)
         assert wrong["error"] == "try_again" and post.mails == []
         sent = await agreed(sending, call, use("send_order_email", to_email="Ada at example dot com"), 3)
         assert sent["message"] == "The e-mail is on its way."
@@ -317,10 +323,10 @@ async def test_messages_that_are_refused(sending: Running, twilio: TwilioRestSer
 
 @pytest.mark.parametrize("tool", ["send_order_sms", "send_order_email"])
 async def test_without_an_account_nothing_is_promised(line: Running, tool: str) -> None:
-    """Where nothing can be sent the model is told so; a kind of message there is not is refused."""
+    """Where nothing can be sent the model is told so before it asks; a kind of message there is not is refused."""
     async with Caller(line.url, agent="restaurant", pace=FAST) as call:
         more = {"to_email": "ada@example.com"} if tool == "send_order_email" else {}
-        result = await agreed(line, call, use(tool, message_type="hours", **more))
+        result = await refused(line, call, use(tool, message_type="hours", **more))
         assert result["error"] == "failed" and "cannot be sent from here" in result["message"]
-        wrong = await agreed(line, call, use(tool, message_type="poem", **more), 2)
+        wrong = await refused(line, call, use(tool, message_type="poem", **more), 2)
         assert wrong["error"] == "wrong_arguments" and "message_type" in wrong["message"]

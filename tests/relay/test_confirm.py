@@ -12,7 +12,7 @@ from relay.events import StartTurn
 from relay.items import ToolItem
 from relay.keypad import Key
 from relay.models.base import ToolCall
-from relay.toolbox import EndCall
+from relay.toolbox import EndCall, ToolOutcome
 from tests.relay.driver import Driver, call, done, started
 
 AMOUNT = '{"to":"Ada","amount":9}'
@@ -62,6 +62,19 @@ def test_the_same_call_after_the_callers_answer_is_carried_out() -> None:
     assert driver.started == ["wire"] and driver.tools[driver.tool("wire")].owned
     driver.finish("wire", done('"sent"'))
     assert outputs(driver) == [ASK_FIRST.output, '"sent"']
+
+
+def test_nobody_is_asked_about_what_cannot_be_done() -> None:
+    """The model is told why at once, in the caller's language; and that was no question the caller could answer."""
+    objections: dict[str, ToolOutcome] = {AMOUNT: done('"the bank is closed"', ok=False)}
+    driver = started(objection=lambda call, language: objections.get(call.arguments))
+    driver.prompt("Send Ada nine euros")
+    wants(driver, wire())
+    driver.say("The bank is closed.")
+    driver.prompt("Then later")
+    objections.clear()
+    wants(driver, wire())
+    assert driver.started == [] and outputs(driver) == ['"the bank is closed"', ASK_FIRST.output]
 
 
 def test_a_model_cannot_consent() -> None:

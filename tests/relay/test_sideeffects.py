@@ -35,6 +35,9 @@ class Tools:
     def canonical(self, name: str, arguments: str) -> str:
         return arguments
 
+    def objection(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome | None:
+        return None
+
     async def run(self, name: str, arguments: str, context: ToolContext) -> ToolOutcome:
         self.runs += 1
         self.begun.set()

@@ -481,3 +481,27 @@ async def test_only_what_was_refused_is_certain_to_have_no_effect() -> None:
 def test_any_arguments_have_a_spelling(arguments: str) -> None:
     """Whatever a model writes, asking for its canonical form raises nothing."""
     assert registry_of(book).canonical("book", arguments)
+
+
+async def test_what_a_tool_objects_to_before_the_caller_is_asked() -> None:
+    """Wrong arguments, and what the tool itself knows at once; nothing is run."""
+
+    def objects(context: ToolContext, room: str, **others: Any) -> None:
+        if room == "large":
+            raise ToolError("The large room is being painted.")
+
+    registry = ToolRegistry()
+    registry.add(book, confirm=True, objects=objects)
+
+    def objection(arguments: str) -> dict[str, Any]:
+        outcome = registry.objection("book", arguments, CONTEXT)
+        assert outcome is None or not outcome.ok
+        return {} if outcome is None else orjson.loads(outcome.output)
+
+    assert objection('{"room":"small","guests":1}') == {}
+    assert objection('{"room":"large","guests":1}') == {
+        "error": "failed",
+        "message": "The large room is being painted.",
+    }
+    assert objection('{"room":"large"}')["error"] == "wrong_arguments"
+    assert registry.objection("fly", "{}", CONTEXT) is None

@@ -38,6 +38,9 @@ class Post:
         self.letters: list[Letter] = []
         self.refuses = ""
 
+    def check_text(self, context: ToolContext) -> None:
+        """Reaches everybody."""
+
     async def text(self, context: ToolContext, body: str) -> None:
         if self.refuses:
             raise ToolError(self.refuses)
