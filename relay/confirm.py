@@ -5,6 +5,9 @@ after it: words of the agent, then words or keys of the caller. The equal call m
 cannot consent by itself, a bare interrupt is no answer, and other arguments are another question. What the caller
 answered is the model's to judge.
 
+What another tool's result has the model offer ("Would you like it as a text message?") is such a question as well, so
+that nobody is asked twice.
+
 This is known to one session: a resumed call asks again.
 """
 

@@ -119,13 +119,15 @@ class Keyed:
 class ToolOutcome:
     """``output``: JSON text for the model. ``ok`` is False when the tool failed, timed out, or was called wrongly.
     ``certain`` is False where nobody knows whether it had its effect before it failed. ``play``: the address of a sound
-    the caller is to hear before the reply, "" for none."""
+    the caller is to hear before the reply, "" for none. ``offers``: calls of tools that ask before they act, as (name,
+    JSON arguments), which ``output`` has the model offer: what the caller says then is their answer."""
 
     output: str
     ok: bool = True
     effects: tuple[Effect, ...] = ()
     certain: bool = True
     play: str = field(default="", repr=False)
+    offers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __repr__(self) -> str:
         return f"ToolOutcome(ok={self.ok}, effects={self.effects})"

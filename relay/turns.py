@@ -450,6 +450,8 @@ class Turns:
         if turn is None or not own:
             self._untold = True
             return
+        for name, arguments in work.outcome.offers if work.outcome.ok else ():
+            self._confirmations.ask((name, self._rules.canonical(name, arguments)), work.turn, work.key)
         if work.outcome.play and work.outcome.play not in turn.sounds:
             turn.sounds.append(work.outcome.play)
 

@@ -19,7 +19,7 @@ from tools.apartment_texts import about, language_of, layout_line, missing, say,
 from tools.clock_words import leaves_time_open
 from tools.date_words import leaves_day_open
 from tools.listings import Layout, Listings
-from tools.registry import ToolRegistry
+from tools.registry import ToolRegistry, ToolResult
 from tools.texting import DEADLINE
 from tools.tour_search import Wish, as_data, booked, day_from, find, sentence, time_from
 
@@ -130,7 +130,7 @@ class Apartments:
 
     async def schedule_tour(
         self, context: ToolContext, date: str, time: str, tour_type: Tour, apartment_type: Apartment
-    ) -> dict[str, Any]:
+    ) -> dict[str, Any] | ToolResult:
         """Book a tour for the caller. Use it alone, after check_tours has shown that exactly this tour is open and the
         caller has said that they want it.
 
@@ -151,9 +151,16 @@ class Apartments:
         values = slot_values(language, slot, today)
         match answer:
             case "booked":
-                offer = f" {say(language, 'offer')}" if context.address and self._texting is not None else ""
-                message = say(language, "booked", **values) + offer
-                return {"available": True, "booked": True, **as_data(slot), "message": message}
+                output = {
+                    "available": True,
+                    "booked": True,
+                    **as_data(slot),
+                    "message": say(language, "booked", **values),
+                }
+                if not context.address or self._texting is None:
+                    return output
+                output["message"] += f" {say(language, 'offer')}"
+                return ToolResult(output, offers=(("send_tour_sms", as_data(slot)),))
             case "yours":
                 message = say(language, "yours", **values)
                 return {"available": True, "booked": True, "already_yours": True, **as_data(slot), "message": message}

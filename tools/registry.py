@@ -71,11 +71,14 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class ToolResult:
     """What a tool gives back: ``output`` for the model, ``effects`` for the conversation to carry out. ``play``: the
-    http(s) address of a sound the caller is to hear before the reply, where the channel can play one."""
+    http(s) address of a sound the caller is to hear before the reply, where the channel can play one. ``offers``:
+    calls of tools with ``confirm``, name and arguments, that the words have the model offer: agreed to, they are
+    carried out without a further question."""
 
     output: Any
     effects: tuple[Effect, ...] = ()
     play: str = field(default="", repr=False)
+    offers: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +350,8 @@ def _outcome(name: str, returned: Any) -> ToolOutcome:
     if play and not _ADDRESS.fullmatch(play):
         log.error("sound left out: not an http(s) address", tool=name)  # the result stands: the tool has done its work
         play = ""
-    return ToolOutcome(_bounded(text).decode(), effects=result.effects, play=play)
+    offers = tuple((tool, orjson.dumps(arguments).decode()) for tool, arguments in result.offers)
+    return ToolOutcome(_bounded(text).decode(), effects=result.effects, play=play, offers=offers)
 
 
 def _bounded(text: bytes) -> bytes:

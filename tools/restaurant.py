@@ -130,9 +130,13 @@ class Restaurant:
             raise ToolError(tell("in_doubt", language)) from error
         number, amount = spaced(order.number), dollars_aloud(order.cents, language)
         message = tell("placed" if new else "placed_before", language, number=number, total=amount)
-        if new and self._messages.can_text and context.address:
-            message = f"{message} {tell('offer_text', language)}"
-        return ToolResult({**_data(order), "placed": True, "new": new, "message": message})
+        output = {**_data(order), "placed": True, "new": new, "message": message}
+        if not (new and self._messages.can_text and context.address):
+            return ToolResult(output)
+        output["message"] = f"{message} {tell('offer_text', language)}"
+        confirmation: dict[str, Any] = {"message_type": "order confirmation"}
+        named = confirmation | {"order_number": order.number}
+        return ToolResult(output, offers=(("send_order_sms", confirmation), ("send_order_sms", named)))
 
     async def pickup_time(self, context: ToolContext, order_number: int | None = None) -> ToolResult:
         """How long a pickup order takes. Use it after the order was placed.

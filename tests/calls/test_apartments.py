@@ -159,14 +159,15 @@ async def test_a_booking_that_cannot_be(line: Line) -> None:
 
 
 async def test_texting_a_booked_tour(line: Line) -> None:
-    """Offered with the booking, asked first, sent once the caller has agreed, and never for what is not booked."""
+    """Offered with the booking, sent once the caller has agreed, asked about anew, and never for what is not booked."""
     slot, other = await line.open(2)
     async with Caller(line.app.url, pace=FAST, from_=ANN) as call:
         booked = await line.ask(call, "schedule_tour", **named(slot))
         assert booked["message"].endswith("Would you like the details in a text message?")
-        assert (await line.ask(call, "send_tour_sms", **named(slot)))["status"] == "confirmation_needed"
         assert line.twilio.messages() == []
-        assert (await line.ask(call, "send_tour_sms", **named(slot)))["status"] == "sent"
+        agreed = {name: booked[name] for name in named(slot)}
+        assert (await line.ask(call, "send_tour_sms", **agreed))["status"] == "sent"
+        assert (await line.ask(call, "send_tour_sms", **agreed))["status"] == "confirmation_needed"
         (form,) = line.twilio.messages()
         assert form["To"] == ANN and form["Body"].startswith("Hello friend, an in-person tour of the studio")
         await line.ask(call, "send_tour_sms", **named(other))

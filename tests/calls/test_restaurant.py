@@ -279,7 +279,8 @@ async def test_a_text_message_is_sent_once_the_caller_agrees(sending: Running, t
         assert "no order to confirm" in none["message"]
         (placed,) = await answered(sending, call, "Order", Reply(tools=[place()]), Reply("Placed."))
         assert placed["message"].endswith("Would you like the confirmation as a text message?")
-        sent = await agreed(sending, call, use("send_order_sms", message_type="order confirmation"), 4)
+        confirmation = use("send_order_sms", message_type="order confirmation")
+        (sent,) = await answered(sending, call, "Yes, text it", Reply(tools=[confirmation]), Reply("It is on its way."))
         assert sent["message"] == "The text message is on its way."
         messages = twilio.messages()
         assert [form["To"] for form in messages] == [NUMBER] * 3

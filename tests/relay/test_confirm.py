@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -75,6 +76,36 @@ def test_nobody_is_asked_about_what_cannot_be_done() -> None:
     objections.clear()
     wants(driver, wire())
     assert driver.started == [] and outputs(driver) == ['"the bank is closed"', ASK_FIRST.output]
+
+
+def offered(*replies: str, offer: str = AMOUNT) -> Driver:
+    """Another tool has done its work and offered the deed; the agent has said this, and each time the caller a word."""
+    driver = started()
+    driver.prompt("Book it")
+    wants(driver, call("book", "{}"))
+    driver.finish("book", replace(done('"booked, shall I wire?"'), offers=(("wire", offer),)))
+    for reply in replies:
+        driver.say(reply)
+        driver.prompt("Yes")
+    return driver
+
+
+def test_what_a_tool_offers_is_not_asked_again() -> None:
+    """The offer said and answered, the call is carried out at once."""
+    driver = offered("Booked. Shall I wire?")
+    wants(driver, wire())
+    assert driver.started == ["book", "wire"]
+
+
+@pytest.mark.parametrize(
+    ("replies", "offer"),
+    [((), AMOUNT), (("Booked.",) * (ANSWERS + 1), AMOUNT), (("Booked. Shall I?",), '{"to":"Ada","amount":10}')],
+)
+def test_an_offer_alone_is_no_consent(replies: tuple[str, ...], offer: str) -> None:
+    """Not before the caller has answered, not long after, and not for something else."""
+    driver = offered(*replies, offer=offer)
+    wants(driver, wire())
+    assert driver.started == ["book"] and outputs(driver)[-1] == ASK_FIRST.output
 
 
 def test_a_model_cannot_consent() -> None:
