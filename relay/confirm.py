@@ -3,7 +3,7 @@
 A model's call of such a tool is not carried out: its result tells the model to ask. Consent is what the record shows
 after it: words of the agent, then words or keys of the caller. The equal call made then is carried out. So a model
 cannot consent by itself, a bare interrupt is no answer, and other arguments are another question. What the caller
-answered is the model's to judge.
+answered is the model's to judge, but for a plain "no" in English or Spanish, which is one whatever the model makes of it.
 
 What another tool's result has the model offer ("Would you like it as a text message?") is such a question as well, so
 that nobody is asked twice.
@@ -12,6 +12,8 @@ This is known to one session: a resumed call asks again.
 """
 
 from __future__ import annotations
+
+import re
 
 import orjson
 
@@ -31,6 +33,12 @@ ASK_FIRST = ToolOutcome(
         }
     ).decode(),
     ok=False,  # what is to follow a deed must not follow a question
+)
+
+_NO = re.compile(
+    r"(?:(?:oh|um|uh|eh) )?(?:no|nope|nah|never mind|not now|please don'?t|don'?t|do not|ahora no|mejor no|para nada)"
+    r"(?: (?:no|thanks|thank you|please|not now|it'?s fine|it'?s ok(?:ay)?|that'?s ok(?:ay)?|don'?t|do not"
+    r"|gracias|por favor|señor|señora|está bien|ahora no|mejor no))*"
 )
 
 Wish = tuple[str, str]
@@ -67,9 +75,18 @@ class Confirmations:
         spoken, answers = False, 0
         for number, item in sorted(self._record.items.items()):
             if number > position:
+                if spoken and _is_no(item):
+                    return 0
                 spoken = spoken or (isinstance(item, AssistantItem) and not item.aside)
                 answers += spoken and _from_caller(item)
         return answers
+
+
+def _is_no(item: Item) -> bool:
+    """Words that say no and nothing else."""
+    if not isinstance(item, UserItem):
+        return False
+    return _NO.fullmatch(" ".join(re.findall(r"[\w']+", item.text.casefold().replace("’", "'")))) is not None
 
 
 def _from_caller(item: Item) -> bool:

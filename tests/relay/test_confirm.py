@@ -108,6 +108,28 @@ def test_an_offer_alone_is_no_consent(replies: tuple[str, ...], offer: str) -> N
     assert driver.started == ["book"] and outputs(driver)[-1] == ASK_FIRST.output
 
 
+@pytest.mark.parametrize(
+    ("answer", "agreed"),
+    [
+        ("No.", False),
+        ("No, thank you!", False),
+        ("No gracias", False),
+        ("Please don’t", False),
+        ("No, ahora no.", False),
+        ("Nope", False),
+        ("No problem, go ahead", True),
+        ("No, wait, yes", True),
+        ("Sí", True),
+    ],
+)
+def test_a_plain_no_is_no_consent(answer: str, agreed: bool) -> None:
+    """Whatever the model makes of it; anything else is the model's to judge."""
+    driver = asked()
+    driver.prompt(answer)
+    wants(driver, wire())
+    assert driver.started == (["wire"] if agreed else [])
+
+
 def test_a_model_cannot_consent() -> None:
     """However often it repeats the call in the same turn, with or without words."""
     driver = started()
