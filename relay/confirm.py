@@ -3,7 +3,7 @@
 A model's call of such a tool is not carried out: its result tells the model to ask. Consent is what the record shows
 after it: words of the agent, then words or keys of the caller. The equal call made then is carried out. So a model
 cannot consent by itself, a bare interrupt is no answer, and other arguments are another question. What the caller
-answered is the model's to judge, but for a plain "no" in English or Spanish, which is one whatever the model makes of it.
+answered is the model's to judge, but for a plain "no" in English or Spanish, which is one in any case.
 
 What another tool's result has the model offer ("Would you like it as a text message?") is such a question as well, so
 that nobody is asked twice.

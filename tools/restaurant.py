@@ -60,7 +60,7 @@ class OrderItem(BaseModel):
     details: str = Field(
         "", description="Toppings besides, and wishes, separated by commas: mushrooms, no onions.", max_length=200
     )
-    quantity: int = Field(1, ge=1, le=MOST_OF_ONE)
+    quantity: int = Field(1, description="How many of it.", ge=1, le=MOST_OF_ONE)
     amount: Dollars = Field(description="The price of the line in dollars, for all of the quantity.")
 
 
