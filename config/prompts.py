@@ -82,7 +82,7 @@ def _user_context(agent: AgentDefinition, person: Mapping[str, Any]) -> str:
             sentences.append(f"You may call them {first}.")
     elif "save_name" in agent.tools:
         sentences.append(
-            "The caller is not known yet. First ask for their first and last name and save it with the tool save_name."
+            "The caller is not known yet. Ask for their first and last name, and save it with the tool save_name."
         )
     else:
         sentences.append("The caller is not known. Ask for their name, to use it in this conversation.")

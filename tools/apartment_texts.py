@@ -102,7 +102,7 @@ _SPANISH = {
     "gone": "Esa visita no está disponible. {other}",
     "number": "Para reservar una visita necesito un número de teléfono al que guardarla.",
     "no_tours": "No tiene visitas reservadas. ¿Quiere reservar una?",
-    "tours": "Tiene reservada {tours}.",
+    "tours": "Ha reservado {tours}.",
     "tour": "{tour} del {kind} el {day} {time}",
     "fees": "Para el {kind}, la cuota de solicitud es de {application} dólares y el depósito de garantía es de "
     "{deposit} dólares.",

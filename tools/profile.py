@@ -7,6 +7,7 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from relay.errors import StoreError, ToolError, ToolRetry
+from relay.store.people import is_known
 from relay.toolbox import PersonChanged, ToolContext
 from tools.registry import ToolFunction, ToolRegistry, ToolResult
 
@@ -43,7 +44,10 @@ def profile(people: People) -> ToolFunction:
             raise ToolError(
                 "The name could not be saved just now. Go on with the conversation and use the name all the same."
             ) from error
-        return ToolResult({"saved": True, "message": f"The name {first} {last} is saved."}, (PersonChanged(),))
+        message = f"The name {first} {last} is saved."
+        if not is_known(context.person):
+            message = f"The name {first} {last} is saved for this call; the caller's number is withheld."
+        return ToolResult({"saved": True, "message": message}, (PersonChanged(),))
 
     return save_name
 

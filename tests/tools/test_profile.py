@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import orjson
 import pytest
 from redis.asyncio import Redis
 
 from relay.errors import StoreError
 from relay.store.people import People
-from relay.toolbox import ToolContext
+from relay.toolbox import PersonChanged, ToolContext
 from tools.profile import MAX_NAME, add_profile
 from tools.registry import ToolRegistry
 
@@ -46,6 +48,17 @@ async def test_a_name_is_saved(redis: Redis) -> None:
     person = await people.get(CONTEXT.person)
     assert person is not None
     assert (person.first_name, person.last_name, person.email) == ("Ada", "King Lovelace", "ada@example.com")
+
+
+async def test_the_name_of_a_caller_without_a_number_holds_for_the_call(redis: Redis) -> None:
+    """It is used in it, and nobody is told that it will be known the next time."""
+    people, context = People(redis), replace(CONTEXT, person="anonymous:CA1", address="")
+    registry = ToolRegistry()
+    add_profile(registry, people)
+    outcome = await registry.run("save_name", named("Ada", "Lovelace"), context)
+    assert outcome.effects == (PersonChanged(),) and "for this call" in outcome.output
+    person = await people.get("anonymous:CA1")
+    assert person is not None and person.first_name == "Ada"
 
 
 @pytest.mark.parametrize("name", ["Ada", "Мария", "小明", "O’Neill-Smith", "می\u200cنا", "x" * MAX_NAME])
