@@ -14,7 +14,7 @@ from typing import Any
 
 _LONGEST = 200  # characters of a number or a choice written as text; nothing longer is one
 _AMOUNT = re.compile(
-    r"(?:us ?)?\$? ?(-?\d{1,3}(?:,\d{3})+|-?\d+)(\.\d+)?"
+    r"(?:us ?)?\$? ?(-?[1-9]\d{0,2}(?:,\d{3})+|-?[1-9]\d{0,2}(?:\.\d{3})+|-?\d+)(\.\d{1,2})?"
     r" ?(?:\$|dollars?|bucks|usd|d[oó]lar(?:es)?)?(?:(?: (?:a|per|al) |/)(?:month|mes))?",
     re.IGNORECASE,
 )
@@ -88,7 +88,7 @@ def _number(value: str, *, whole: bool) -> Any:
         return int(re.sub(r"\D", "", text))
     if not (found := _AMOUNT.fullmatch(text)):
         return value
-    units, fraction = found[1].replace(",", ""), found[2]
+    units, fraction = re.sub("[,.]", "", found[1]), found[2]
     return float(units + fraction) if fraction else int(units)
 
 

@@ -56,6 +56,8 @@ def read_line(menu: Menu, name: str, details: str, quantity: int, language: str)
                 "desea la persona.",
             )
         )
+    # First of all, whether it is what it was called: "Hawaiian pizza" is no cheese pizza without a size.
+    toppings, wishes = _details(menu, item, name, rest, details, str(quantity), language)
     sized = "" not in item.prices
     if sized and size is None:
         prices = ", ".join(
@@ -80,7 +82,6 @@ def read_line(menu: Menu, name: str, details: str, quantity: int, language: str)
                 "bien y omita el tamaño.",
             )
         )
-    toppings, wishes = _details(menu, item, name, rest, details, str(quantity), language)
     key = size.key if size else ""
     cents = item.prices[key] + sum(topping.prices[key] for topping in toppings)
     return Line(

@@ -61,6 +61,8 @@ async def reserved(arguments: str) -> dict[str, Any]:
         ({"most": "4 0 1 7"}, {"most": 4017}),
         ({"most": "#4017"}, {"most": 4017}),
         ({"price": "$18.50"}, {"price": 18.5}),
+        ({"most": "1.300 dólares"}, {"most": 1300}),
+        ({"price": "0.125"}, {"price": 0.125}),
         ({"price": "18,50 dólares"}, None),
         ({"most": "2-3"}, None),
         ({"most": "1500 or 1600"}, None),

@@ -74,6 +74,7 @@ def test_a_caller_in_spanish_is_told_in_spanish(menu: Menu) -> None:
     [
         ("sushi", "", "'sushi' is not on the menu. There is cheese pizza, margherita pizza", "no está en la carta"),
         ("pepperoni pizza", "", "size of the pepperoni pizza is missing: small $11.50", "Falta el tamaño"),
+        ("Hawaiian pizza", "", "'hawaiian' is not on the menu", "no está en la carta"),
         ("small pepperoni pizza", "large", "size is not clear", "tamaño no está claro"),
         ("extra large pepperoni pizza", "", "size is not clear", "tamaño no está claro"),
         ("large lemonade", "", "one size only, for $3.50", "un solo tamaño"),
