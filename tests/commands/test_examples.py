@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from redis.asyncio import Redis
 
 from config.settings import CHECKOUT
@@ -123,3 +124,18 @@ async def test_the_welcome_desk(redis: Redis, redis_url: str, tmp_path: Path) ->
         assert (person.first_name, person.last_name, person.agent) == ("Ada", "Lovelace", "restaurant")
         async with Caller(line.url, pace=FAST) as call:
             assert (await call.greeting_played()).startswith("Dough Boy Pizza, hello!")
+
+
+@pytest.mark.parametrize("agent", ["default", "restaurant", "apartments"])
+async def test_a_person_who_cannot_be_reached(redis_url: str, tmp_path: Path, agent: str) -> None:
+    """By key and by word the caller hears that nobody is there, and not what a model was told to do about it."""
+    async with (
+        running(redis_url, tmp_path / "data", model=rehearsal(), rehearsal=True) as line,
+        Caller(line.url, agent=agent, pace=FAST) as call,
+    ):
+        await call.greeting_played()
+        await call.press("0")
+        await call.until(lambda: "nobody can be reached right now" in " ".join(heard(call)))
+        await call.say("I want to talk to someone")
+        await call.until(lambda: " ".join(heard(call)).count("nobody can be reached right now") == 2)
+        assert "Tell the caller" not in " ".join(heard(call))
