@@ -431,6 +431,7 @@ async def test_a_session_that_ended_is_not_reopened(house: House, how: str) -> N
     """Whoever ended it: neither its ticket, used, nor an expired one opens another socket for it."""
     async with Caller(house.front.url, pace=FAST) as call:
         await call.greeting_played()
+        await house.first.history(call.record.call_sid)  # the session is known elsewhere too
         setups = [setup_of(call), expired(house, call)]
         if how == "the agent":
             house.first.model.script(Reply("Goodbye.", tools=[ToolUse("end_call")]))
