@@ -36,7 +36,7 @@ def render_prompt(
 ) -> str:
     """The agent's instructions for one conversation.
 
-    ``person``: what is known of the caller (``first_name last_name email notes``, empty or absent if not known; and
+    ``person``: what is known of the caller (``first_name last_name number email notes``, empty or absent if not; and
     ``calls``, the earlier ones, newest first, each with ``at`` in ms since 1970, ``summary`` and ``follow_ups``), None
     for nobody. ``demos``: the agents a caller may choose from. ``now``: with a time zone. The date is exact to the day
     only: a clock in the prompt would make every minute's prompt another one and cost the provider's prompt cache.
@@ -80,6 +80,8 @@ def _user_context(agent: AgentDefinition, person: Mapping[str, Any]) -> str:
         sentences.append(f"The caller is known: their name is {name}.")
         if first := known.get("first_name"):
             sentences.append(f"You may call them {first}.")
+        if number := known.get("number"):
+            sentences.append(f"Their number is {number}.")
     elif "save_name" in agent.tools:
         sentences.append(
             "The caller is not known yet. Ask for their first and last name, and save it with the tool save_name."

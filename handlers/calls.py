@@ -119,7 +119,7 @@ class Calls:
             self._agents,
             self._tools,
             self._model_name,
-            partial(self._prompt, is_shut),
+            partial(self._prompt, is_shut, context.address),
             self._people,
             person,
             deadline=self._limits.prepare_deadline,
@@ -209,8 +209,14 @@ class Calls:
             **(asdict(self._limits) | own),
         )
 
-    def _prompt(self, is_shut: Callable[[AgentDefinition], bool], agent: AgentDefinition, person: Person | None) -> str:
+    def _prompt(
+        self,
+        is_shut: Callable[[AgentDefinition], bool],
+        number: str,
+        agent: AgentDefinition,
+        person: Person | None,
+    ) -> str:
         demos = [other for other in self._agents.values() if other.name != agent.name]
-        known = asdict(person) if person else None
+        known = asdict(person) | {"number": number} if person else None
         prompt = with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
         return f"{prompt}\n{CLOSED_NOTE}\n" if is_shut(agent) else prompt

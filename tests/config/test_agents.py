@@ -459,8 +459,11 @@ def test_a_known_caller_is_named() -> None:
     )
     assert "their name is Ada Lovelace" in known
     assert "You may call them Ada." in known
+    assert "Their number" not in known
     assert "ada@example.com; you may offer" in known
-    named = render_prompt(desk, person={"first_name": "Ada", "email": "", "notes": "Likes tea."}, demos=[], now=NOW)
+    person = {"first_name": "Ada", "email": "", "notes": "Likes tea.", "number": "+15550100123"}
+    named = render_prompt(desk, person=person, demos=[], now=NOW)
+    assert "Their number is +15550100123." in named
     assert "their name is Ada." in named
     assert "do not offer to send an e-mail" in named
     assert named.endswith("Likes tea.")
