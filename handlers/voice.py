@@ -18,11 +18,6 @@ from multidict import MultiMapping
 from channels.twilio import twiml
 from handlers.call_memory import CallMemory, Whisper
 from handlers.callbacks import (
-    ACTION,
-    INCOMING,
-    PROVIDER,
-    RELAY,
-    SECOND,
     Deliveries,
     Outcome,
     call_sid_of,
@@ -30,15 +25,11 @@ from handlers.callbacks import (
     delivery_keys,
     handoff,
     is_outbound,
-    other_end,
-    own_end,
     provider_failed,
     reported,
     xml,
 )
 from handlers.connecting import (
-    ATTEMPT,
-    TICKET,
     Connector,
     Place,
     VoiceAgent,
@@ -46,7 +37,7 @@ from handlers.connecting import (
     spoken_tag,
 )
 from handlers.guard import TwilioGate
-from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Person, Transfer, look_up
+from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Transfer, look_up
 from relay.store.callstatus import CallState
 from relay.turns import TROUBLE
 
@@ -211,24 +202,3 @@ class VoiceWebhooks:
 def voicemail(agent: VoiceAgent) -> str:
     """What is left on an answering machine."""
     return twiml.say_and_hangup(agent.voicemail, language=spoken_tag(agent, agent.language))
-
-
-__all__ = [
-    "ACTION",
-    "ATTEMPT",
-    "INCOMING",
-    "PROVIDER",
-    "RELAY",
-    "SECOND",
-    "TICKET",
-    "Deliveries",
-    "Outcome",
-    "Person",
-    "VoiceAgent",
-    "VoiceWebhooks",
-    "decide",
-    "handoff",
-    "other_end",
-    "own_end",
-    "voicemail",
-]

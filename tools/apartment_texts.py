@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import date, time
 
-from config.says import primary
 from relay.store.tours import Slot
-from relay.toolbox import ToolContext
 from tools.clock_words import clock
 from tools.listings import InquiryType, Layout
 from tools.number_words import several
@@ -119,11 +117,6 @@ _SPANISH = {
 _TEXTS: Mapping[str, Mapping[str, str]] = {"en": _ENGLISH, "es": _SPANISH}
 
 
-def language_of(context: ToolContext) -> str:
-    """``es`` for a caller who speaks Spanish, else ``en``."""
-    return "es" if primary(context.language) == "es" else "en"
-
-
 def say(language: str, name: str, **values: object) -> str:
     return _TEXTS[language][name].format(**values)
 
@@ -214,7 +207,6 @@ __all__ = [
     "about",
     "either",
     "kind_of",
-    "language_of",
     "layout_line",
     "listed",
     "missing",

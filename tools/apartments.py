@@ -15,13 +15,14 @@ from relay.store.people import Person
 from relay.store.tours import Booked, Slot
 from relay.toolbox import ToolContext
 from tools.apartment_choices import AnyApartment, AnyTour, Apartment, Inquiry, Tour
-from tools.apartment_texts import about, language_of, layout_line, missing, say, slot_values
+from tools.apartment_texts import about, layout_line, missing, say, slot_values
 from tools.clock_words import leaves_time_open
 from tools.date_words import leaves_day_open
 from tools.listings import Layout, Listings
 from tools.registry import ToolRegistry, ToolResult
 from tools.texting import DEADLINE
 from tools.tour_search import Wish, as_data, booked, day_from, find, sentence, time_from
+from tools.words import language_of
 
 LOOK_UPS = 4.0
 """Seconds the booking and the name may take before a message is sent, which has a deadline of its own."""
