@@ -6,10 +6,10 @@ import asyncio
 
 import click
 
+from commands.redis_server import redis_of
 from config.settings import Settings, load_settings
 from handlers.tours import read_house
 from relay.store.client import connect
-from relay.store.embedded import EmbeddedRedis
 from relay.store.tours import Refreshed, Slot, Tours
 from tools.clock_words import clock
 from tools.tour_making import make_tours
@@ -28,14 +28,8 @@ def refresh() -> None:
     server that runs meanwhile sees it at once.
     """
     settings = load_settings()
-    if settings.redis_url is not None:
-        done = asyncio.run(_refresh(settings, settings.redis_url.get_secret_value()))
-    else:
-        embedded = EmbeddedRedis.start(settings.data_dir)
-        try:
-            done = asyncio.run(_refresh(settings, embedded.url))
-        finally:
-            embedded.close()
+    with redis_of(settings) as url:
+        done = asyncio.run(_refresh(settings, url))
     for sign, slots in (("+", done.made), ("-", done.removed)):
         for slot in slots:
             click.echo(f"{sign} {_line(slot)}")

@@ -11,13 +11,13 @@ from contextlib import AsyncExitStack
 import click
 import structlog
 
+from commands.redis_server import redis_of
 from config.agents import load_agents
 from config.settings import Settings, load_settings
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.messaging import make_rest
 from relay.errors import ConfigError
 from relay.store.client import connect
-from relay.store.embedded import EmbeddedRedis
 from relay.store.outbound import OutboundCalls
 
 
@@ -46,14 +46,8 @@ def dial(number: str, agent: str) -> None:
     if name not in agents:
         raise ConfigError([f"There is no agent {name} in {settings.agents_dir}."])
     number = re.sub(r"[\s().-]", "", number)
-    if settings.redis_url is not None:
-        click.echo(asyncio.run(_place(settings, settings.redis_url.get_secret_value(), name, number)))
-        return
-    embedded = EmbeddedRedis.start(settings.data_dir)  # a running server's own is joined
-    try:
-        click.echo(asyncio.run(_place(settings, embedded.url, name, number)))
-    finally:
-        embedded.close()
+    with redis_of(settings) as url:
+        click.echo(asyncio.run(_place(settings, url, name, number)))
 
 
 async def _place(settings: Settings, redis_url: str, agent: str, number: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -14,12 +14,12 @@ from typing import Any, TypeVar
 import click
 import orjson
 
+from commands.redis_server import redis_of
 from config.settings import Settings, load_settings
 from handlers.stores import open_stores
 from relay.report import is_open, outcome
 from relay.store.archive import Archive, Kept
 from relay.store.client import connect
-from relay.store.embedded import EmbeddedRedis
 from relay.store.forgetting import Forgetting
 from relay.store.people import People, Person, is_known, person_id
 
@@ -135,21 +135,8 @@ def _with_stores(work: Callable[[Stores], Coroutine[Any, Any, T]]) -> T:
         async with _stores(settings, url) as stores:
             return await work(stores)
 
-    with _redis_url(settings) as url:
+    with redis_of(settings) as url:
         return asyncio.run(run(url))
-
-
-@contextmanager
-def _redis_url(settings: Settings) -> Iterator[str]:
-    """The server of the settings, or the embedded one: that of a relay that runs, or one for the moment."""
-    if settings.redis_url is not None:
-        yield settings.redis_url.get_secret_value()
-        return
-    embedded = EmbeddedRedis.start(settings.data_dir)
-    try:
-        yield embedded.url
-    finally:
-        embedded.close()
 
 
 @asynccontextmanager
