@@ -7,134 +7,43 @@ the environment: each part of the program is given its own few values.
 
 from __future__ import annotations
 
-import os
-import re
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     DotEnvSettingsSource,
     EnvSettingsSource,
-    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from config.values import (
+    ANY_CASE,
+    CHECKOUT,
+    CallingCodes,
+    Count,
+    CountOrOff,
+    Destination,
+    Folder,
+    ModelUrl,
+    PhoneNumber,
+    PublicUrl,
+    RedisUrl,
+    Seconds,
+    SecondsOrZero,
+    Secrets,
+    SmtpUrl,
+    TwilioUrl,
+    WebUrl,
+    matching,
+)
 from relay.errors import ConfigError
 
-CHECKOUT = Path(__file__).resolve().parent.parent
-"""The folder that holds ``config/``: relative paths in settings start here, whatever the working directory is."""
-
-
-def _from_checkout(value: Path) -> Path:
-    return Path(os.path.normpath(CHECKOUT / value.expanduser()))
-
-
-def _url(value: str, schemes: tuple[str, ...], example: str) -> str:
-    """The URL without its trailing slash; a user, a password, a query or a fragment has no place in it."""
-    problem = f"must look like {example}"
-    try:
-        parts = urlsplit(value)
-        port_is_fine = parts.port != 0
-    except ValueError:
-        raise ValueError(problem) from None
-    odd = parts.username is not None or "?" in value or "#" in value or re.search(r"[\s\\]", value)
-    if parts.scheme not in schemes or not parts.hostname or odd or not port_is_fine:
-        raise ValueError(problem)
-    return value.rstrip("/")
-
-
-def _public_url(value: str) -> str:
-    return _url(value, ("https",), "https://host or https://host/prefix")
-
-
-def _model_url(value: str) -> str:
-    url = _url(value, ("http", "https"), "https://host/v1")
-    if not url.endswith("/v1"):
-        raise ValueError("must end in /v1")
-    return url
-
-
-def _twilio_url(value: str) -> str:
-    return _url(value, ("http", "https"), "https://host, without /2010-04-01").removesuffix("/2010-04-01")
-
-
-def _redis_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        place = parts.path if parts.scheme == "unix" else parts.scheme in ("redis", "rediss") and parts.hostname
-        port_is_fine = parts.port != 0
-    except ValueError:
-        place = port_is_fine = False
-    if not place or not port_is_fine:
-        raise ValueError("must look like redis://host:6379/0, rediss://host:6379/0 or unix:///path")
-    return value
-
-
-def _matching(pattern: str, wanted: str) -> AfterValidator:
-    def check(value: str) -> str:
-        if not re.fullmatch(pattern, value):
-            raise ValueError(f"must be {wanted}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _secrets(value: Any) -> Any:
-    """Comma-separated secrets as a tuple; spaces around them and empty places are dropped."""
-    if not isinstance(value, str):
-        return value
-    secrets = tuple(part.strip() for part in value.split(",") if part.strip())
-    if not secrets:
-        raise ValueError("must name at least one secret")
-    return secrets
-
-
-def _lower(value: Any) -> Any:
-    return value.lower() if isinstance(value, str) else value
-
-
-def _smtp_url(value: SecretStr) -> SecretStr:
-    try:
-        parts = urlsplit(value.get_secret_value())
-        fine = parts.scheme in ("smtp", "smtps") and parts.hostname and parts.port != 0 and parts.path in ("", "/")
-    except ValueError:
-        fine = False
-    if not fine or parts.query or parts.fragment:
-        raise ValueError("must look like smtp://user:password@host:587 or smtps://user:password@host")
-    return value
-
-
-def _report_url(value: str) -> str:
-    """Any http(s) address; a query may be part of it."""
-    try:
-        parts = urlsplit(value)
-        fine = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0 and "@" not in parts.netloc
-    except ValueError:
-        fine = False
-    if not fine or parts.fragment or re.search(r"[\s\\]", value):
-        raise ValueError("must look like https://host/path")
-    return value
-
-
-def _countries(value: Any) -> Any:
-    """Comma-separated calling codes as a tuple."""
-    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
-
-
-PhoneNumber = Annotated[str, _matching(r"\+[1-9]\d{6,14}", "a phone number in E.164 form, such as +15550100200")]
-Destination = Annotated[
-    str, _matching(r"\+[1-9]\d{6,14}|sips?:[^\s@]+@[^\s@]+", "a phone number such as +15550100200, or sip:name@host")
-]
-CallingCode = Annotated[str, _matching(r"\+[1-9]\d{0,6}", "calling codes such as +1,+44")]
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Folder = Annotated[Path, AfterValidator(_from_checkout)]
+SECRET_LIMIT = 64 * 1024  # bytes of a file that holds one
 
 
 class Settings(BaseSettings):
@@ -142,25 +51,28 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    public_url: Annotated[str, AfterValidator(_public_url)] | None = Field(
+    public_url: PublicUrl | None = Field(
         default=None,
-        description="address the world reaches this server by, `https://host[/prefix]`; unset: development mode",
+        description="address the world reaches this server by, `https://host[/prefix]`; on Render and Fly known by "
+        "itself; unset: development mode",
     )
     host: str = Field(
         default="127.0.0.1", description="address to listen on; the default is 0.0.0.0 once `PUBLIC_URL` is set"
     )
     port: int = Field(default=8080, ge=0, le=65535, description="port to listen on; 0 takes any free one")
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] | None = Field(
+    redis_url: RedisUrl | None = Field(
         default=None,
-        description="`redis://`, `rediss://` or `unix://` of your own Redis; unset: an embedded server is started",
+        description="your own Redis: `redis://`, `rediss://`, `unix://`, "
+        "`redis+sentinel://h1:26379,h2:26379/SERVICE/0` or `redis+cluster://h1:7000,h2:7001`; unset: an embedded "
+        "server is started",
     )
     data_dir: Folder = Field(
         default=Path("./data"), validate_default=True, description="embedded server's files; relative to the checkout"
     )
-    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower)] = Field(
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], ANY_CASE] = Field(
         default="info", description="`debug`, `info`, `warning` or `error`"
     )
-    log_format: Annotated[Literal["auto", "json", "text"], BeforeValidator(_lower)] = Field(
+    log_format: Annotated[Literal["auto", "json", "text"], ANY_CASE] = Field(
         default="auto", description="`json`, `text`, or `auto`: text on a terminal, JSON otherwise"
     )
     agents_dir: Folder = Field(
@@ -168,7 +80,7 @@ class Settings(BaseSettings):
         validate_default=True,
         description="folder of the agents; relative to the checkout",
     )
-    default_agent: Annotated[str, _matching(r"[A-Za-z0-9][\w-]*", "the name of a folder in AGENTS_DIR")] = Field(
+    default_agent: Annotated[str, matching(r"[A-Za-z0-9][\w-]*", "the name of a folder in AGENTS_DIR")] = Field(
         default="default", description="agent of a call that names none"
     )
 
@@ -176,28 +88,28 @@ class Settings(BaseSettings):
         default=None,
         description="key of the model's endpoint; without it and `OPENAI_BASE_URL` a rehearsal model answers",
     )
-    openai_base_url: Annotated[str, AfterValidator(_model_url)] | None = Field(
+    openai_base_url: ModelUrl | None = Field(
         default=None, description="another OpenAI-compatible endpoint; ends in `/v1`"
     )
     openai_model: str = Field(default="gpt-5.4-mini", description="model of agents that name none")
-    openai_api: Annotated[Literal["auto", "responses", "chat"], BeforeValidator(_lower)] = Field(
+    openai_api: Annotated[Literal["auto", "responses", "chat"], ANY_CASE] = Field(
         default="auto",
         description="`responses`, `chat`, or `auto`: Responses at OpenAI's own host, Chat Completions elsewhere",
     )
-    openai_reasoning: Annotated[
-        Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], BeforeValidator(_lower)
-    ] = Field(default="none", description="reasoning effort, where the model has it")
+    openai_reasoning: Annotated[Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"], ANY_CASE] = Field(
+        default="none", description="reasoning effort, where the model has it"
+    )
 
     openai_fallback_model: str | None = Field(
         default=None, description="model that steps in when the first one is late or fails; unset: none"
     )
-    openai_fallback_base_url: Annotated[str, AfterValidator(_model_url)] | None = Field(
+    openai_fallback_base_url: ModelUrl | None = Field(
         default=None, description="its endpoint, ends in `/v1`; unset: the same as the first one's"
     )
     openai_fallback_api_key: SecretStr | None = Field(
         default=None, description="its key; unset: the same as the first one's"
     )
-    openai_transport: Annotated[Literal["http", "websocket"], BeforeValidator(_lower)] = Field(
+    openai_transport: Annotated[Literal["http", "websocket"], ANY_CASE] = Field(
         default="http", description="way to the Responses API: `http`, or `websocket` with HTTP as its fallback"
     )
     first_token_deadline: Seconds = Field(
@@ -206,22 +118,22 @@ class Settings(BaseSettings):
     stall_deadline: Seconds = Field(
         default=2, description="silence of a model in the middle of a reply before another request takes it up"
     )
-    speculation: Annotated[Literal["off", "on"], BeforeValidator(_lower)] = Field(
+    speculation: Annotated[Literal["off", "on"], ANY_CASE] = Field(
         default="off",
         description="`on`: partial prompts that look complete are sent to the model ahead of the final one",
     )
     speculation_limit: int = Field(default=3, ge=0, description="such requests in one turn")
 
-    twilio_account_sid: Annotated[str, _matching(r"AC[0-9a-fA-F]{32}", "AC and 32 hexadecimal digits")] | None = Field(
+    twilio_account_sid: Annotated[str, matching(r"AC[0-9a-fA-F]{32}", "AC and 32 hexadecimal digits")] | None = Field(
         default=None, description="account whose calls are taken"
     )
-    twilio_auth_token: Annotated[tuple[SecretStr, ...], NoDecode, BeforeValidator(_secrets)] = Field(
+    twilio_auth_token: Secrets = Field(
         default=(), description="verifies signatures; several, separated by commas, while one is replaced by another"
     )
     twilio_api_key: SecretStr | None = Field(default=None, description="API key (SK...) for requests to Twilio")
     twilio_api_secret: SecretStr | None = Field(default=None, description="secret of `TWILIO_API_KEY`")
     twilio_phone_number: PhoneNumber | None = Field(default=None, repr=False, description="your Twilio number, E.164")
-    twilio_api_base: Annotated[str, AfterValidator(_twilio_url)] | None = Field(
+    twilio_api_base: TwilioUrl | None = Field(
         default=None, description="root before `/2010-04-01`; when set it stands for every Twilio host"
     )
     transfer_to: Destination | None = Field(
@@ -229,33 +141,33 @@ class Settings(BaseSettings):
         repr=False,
         description="person calls are handed to: a number in E.164 form, or `sip:name@host`; unset: nobody by this way",
     )
-    transfer_workflow_sid: Annotated[str, _matching(r"WW[0-9a-fA-F]{32}", "WW and 32 hexadecimal digits")] | None = (
+    transfer_workflow_sid: Annotated[str, matching(r"WW[0-9a-fA-F]{32}", "WW and 32 hexadecimal digits")] | None = (
         Field(default=None, description="TaskRouter workflow calls are queued in instead, with task attributes")
     )
-    transfer_studio_flow: Annotated[str, _matching(r"FW[0-9a-fA-F]{32}", "FW and 32 hexadecimal digits")] | None = (
-        Field(default=None, description="Studio flow calls are handed to instead")
+    transfer_studio_flow: Annotated[str, matching(r"FW[0-9a-fA-F]{32}", "FW and 32 hexadecimal digits")] | None = Field(
+        default=None, description="Studio flow calls are handed to instead"
     )
-    smtp_url: Annotated[SecretStr, AfterValidator(_smtp_url)] | None = Field(
+    smtp_url: SmtpUrl | None = Field(
         default=None,
         description="mail server, `smtp://user:pass@host:587` or `smtps://`; unset: no mail is sent",
     )
-    mail_from: Annotated[str, _matching(r"[^@\n\r]*[^@\s]+@[^@\s]+", "an e-mail address")] | None = Field(
+    mail_from: Annotated[str, matching(r"[^@\n\r]*[^@\s]+@[^@\s]+", "an e-mail address")] | None = Field(
         default=None, description="sender of mail, `Name <name@host>` or an address"
     )
     api_token: SecretStr | None = Field(
         default=None, description="bearer token of the routes for your own systems; unset: they are closed"
     )
-    outbound_countries: Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_countries)] = Field(
+    outbound_countries: CallingCodes = Field(
         default=(), description="calling codes that may be dialled, such as `+1,+44`; empty: none"
     )
-    outbound_per_minute: int = Field(default=10, ge=1, description="calls placed in a minute, at most")
-    report_url: Annotated[str, AfterValidator(_report_url)] | None = Field(
+    outbound_per_minute: Count = Field(default=10, description="calls placed in a minute, at most")
+    report_url: WebUrl | None = Field(
         default=None, description="address each call is reported to when it is over; needs `REPORT_SECRET`"
     )
     report_secret: SecretStr | None = Field(
         default=None, description="key of the reports' `X-Relay-Signature`; unset: no report is sent"
     )
-    memory: Annotated[Literal["on", "off"], BeforeValidator(_lower)] = Field(
+    memory: Annotated[Literal["on", "off"], ANY_CASE] = Field(
         default="on", description="`on`: a summary of each call is kept with the person, and the next call knows it"
     )
 
@@ -292,6 +204,36 @@ class Settings(BaseSettings):
     history_tokens: int = Field(default=12000, ge=1, description="estimated tokens of history the model is shown")
     call_history_hours: Seconds = Field(default=24, description="life of a call's history, in hours")
     text_history_days: Seconds = Field(default=30, description="life of a text conversation's history, in days")
+    drain_seconds: SecondsOrZero = Field(
+        default=25, description="a process that leaves gives its calls so long to end; then they are handed on"
+    )
+    max_calls: Count = Field(default=1000, description="calls in progress in one process, at most")
+    busy_redirect_url: WebUrl | None = Field(
+        default=None,
+        description="TwiML for calls beyond `MAX_CALLS`, such as another site's; unset: they hear the line `busy`",
+    )
+    voice_fallback_url: WebUrl | None = Field(
+        default=None,
+        description="TwiML for calls while we cannot be reached, given to Twilio by `relay number connect`; "
+        "unset: `PUBLIC_URL/voice/fallback`",
+    )
+    trusted_hops: int = Field(
+        default=0,
+        ge=0,
+        description="proxies in front: a client is the n-th address from the right of `X-Forwarded-For`; 0: the peer",
+    )
+    rate_per_minute: int = Field(
+        default=120,
+        ge=0,
+        description="requests of one address without a valid signature or bearer token; 0: any number",
+    )
+    calls_per_person_hour: CountOrOff = Field(default=None, description="calls of one person in an hour; unset: any")
+    budget_tokens_per_day: CountOrOff = Field(
+        default=None, description="model tokens in a day (UTC), all people together; unset: any number"
+    )
+    budget_tokens_per_person_day: CountOrOff = Field(
+        default=None, description="model tokens in a day (UTC) for one person; unset: any number"
+    )
     metrics_token: SecretStr | None = Field(
         default=None, description="bearer token of `/metrics` for others than loopback"
     )
@@ -320,20 +262,24 @@ def load_settings(env_file: Path | None = Path(".env"), environ: Mapping[str, st
 
     ``env_file``: a relative path is looked for in the checkout and then in the working directory, where the latter
     wins; an absolute one is read alone; None reads none. ``environ`` (``os.environ`` if None) wins over all files. An
-    empty value counts as unset and an unknown name is ignored. No value of a setting appears in the sentences.
+    empty value counts as unset and an unknown name is ignored. A secret may also be the content of a file that
+    ``NAME_FILE`` names. No value of a setting appears in the sentences.
     """
     values: dict[str, Any] = {}
+    problems: list[str] = []
     for file in () if env_file is None else dict.fromkeys((CHECKOUT / env_file, Path.cwd() / env_file)):
         try:
-            values |= _known(DotEnvSettingsSource(Settings, env_file=file).env_vars)
+            values |= _known(DotEnvSettingsSource(Settings, env_file=file).env_vars, problems)
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError([f"{file} cannot be read: {type(error).__name__}."]) from None
     source = EnvSettingsSource(Settings)
     if environ is not None:
         source.env_vars = {name.lower(): value for name, value in environ.items()}
-    values |= _known(source.env_vars)
+    values |= _known(source.env_vars, problems)
+    if "public_url" not in values and (told := _platforms_url(source.env_vars)):
+        values["public_url"] = told
 
-    problems = list(_missing(values))
+    problems += _missing(values)
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -352,10 +298,47 @@ def _sentence(message: str) -> str:
     return message.removeprefix("Value error, ").replace("Input should", "must") + "."
 
 
-def _known(variables: Mapping[str, str | None]) -> dict[str, str]:
-    """Those of ours that say something."""
-    said = {name: (value or "").strip() for name, value in variables.items() if name in Settings.model_fields}
-    return {name: value for name, value in said.items() if value}
+def _known(variables: Mapping[str, str | None], problems: list[str]) -> dict[str, str]:
+    """Those of ours that say something, in themselves or in a file; adds to ``problems``."""
+    said = {name: text for name, value in variables.items() if (text := (value or "").strip())}
+    known = {name: text for name, text in said.items() if name in Settings.model_fields}
+    for name in _secret_names():
+        if (file := said.get(f"{name}_file")) is None:
+            continue
+        if name in known:
+            problems.append(f"{name.upper()} and {name.upper()}_FILE are both set; remove one of them.")
+            continue
+        try:
+            if secret := _content(Path(file).expanduser()):
+                known[name] = secret
+            else:
+                problems.append(f"{name.upper()}_FILE names an empty file.")
+        except (OSError, ValueError) as error:
+            problems.append(f"{name.upper()}_FILE names a file that cannot be read: {type(error).__name__}.")
+    return known
+
+
+def _secret_names() -> list[str]:
+    """The settings that may be given by ``NAME_FILE``."""
+    return [name for name, field in Settings.model_fields.items() if _holds_secret(field.annotation)]
+
+
+def _holds_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or any(map(_holds_secret, get_args(annotation)))
+
+
+def _content(file: Path) -> str:
+    with file.open("rb") as lines:
+        content = lines.read(SECRET_LIMIT + 1)
+    if len(content) > SECRET_LIMIT:
+        raise ValueError("too large")
+    return content.decode().strip()
+
+
+def _platforms_url(variables: Mapping[str, str | None]) -> str:
+    """The address that the platform tells us we have: Render's, or Fly's."""
+    fly = variables.get("fly_app_name")
+    return variables.get("render_external_url") or (f"https://{fly}.fly.dev" if fly else "")
 
 
 def _missing(values: Mapping[str, str]) -> Iterator[str]:

@@ -8,7 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from config.definition import AgentDefinition
-from config.settings import CHECKOUT, Settings
+from config.settings import Settings
+from config.values import CHECKOUT
 from relay.store.tours import Tours
 from tools.apartments import TOUR_TOOLS
 from tools.listings import Listings, read_listings

@@ -12,7 +12,8 @@ from typing import Any
 from aiohttp import web
 from redis.asyncio import Redis
 
-from config.settings import CHECKOUT, load_settings
+from config.settings import load_settings
+from config.values import CHECKOUT
 from handlers.app import build_app
 from handlers.modelling import Endpoint
 from phone.model import ModelServer

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import CHECKOUT, env_example, settings_table
+from config.settings import env_example, settings_table
+from config.values import CHECKOUT
 
 TARGETS = {"install", "run", "call", "test", "lint", "format", "bench", "up", "down", "clean"}
 

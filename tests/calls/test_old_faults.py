@@ -40,7 +40,7 @@ import pytest
 from redis.asyncio import Redis
 
 from config.agents import load_agents
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from phone.caller import FAST, Caller
 from phone.endpoint.recorded import Recorded
 from phone.model import Reply, ToolUse

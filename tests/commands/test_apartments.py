@@ -8,7 +8,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from relay.store.tours import Tours
 from tests.commands.serving import INHERITED, redis_process
 from tests.tools.house import DENVER

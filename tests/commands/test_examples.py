@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from phone.caller import FAST, Caller
 from phone.model import Ask, ModelServer, Rehearsals, Reply
 from phone.script_file import Press, Speak, parse_script

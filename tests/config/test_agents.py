@@ -14,7 +14,8 @@ from config.agents import load_agent, load_agents
 from config.definition import AgentDefinition, KeyAction
 from config.prompts import render_prompt
 from config.says import BUILT_IN, FILLERS, Says, primary
-from config.settings import CHECKOUT, Settings, load_settings
+from config.settings import Settings, load_settings
+from config.values import CHECKOUT
 from handlers.toolkit import tool_check
 from relay.errors import ConfigError
 from relay.heard import CHARACTERS_PER_SECOND

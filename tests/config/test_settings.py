@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config.settings import CHECKOUT, Settings, load_settings
+from config.settings import Settings, load_settings
+from config.values import CHECKOUT
 from relay.errors import ConfigError
 
 DEFAULTS: dict[str, Any] = {
@@ -74,6 +75,15 @@ DEFAULTS: dict[str, Any] = {
     "HISTORY_TOKENS": 12000,
     "CALL_HISTORY_HOURS": 24,
     "TEXT_HISTORY_DAYS": 30,
+    "DRAIN_SECONDS": 25,
+    "MAX_CALLS": 1000,
+    "BUSY_REDIRECT_URL": None,
+    "VOICE_FALLBACK_URL": None,
+    "TRUSTED_HOPS": 0,
+    "RATE_PER_MINUTE": 120,
+    "CALLS_PER_PERSON_HOUR": None,
+    "BUDGET_TOKENS_PER_DAY": None,
+    "BUDGET_TOKENS_PER_PERSON_DAY": None,
     "METRICS_TOKEN": None,
 }
 
@@ -145,6 +155,11 @@ def test_every_name_is_read() -> None:
         "REPORT_URL": "https://crm.example.com/calls?from=relay",
         "REPORT_SECRET": "r",
         "MEMORY": "OFF",
+        "BUSY_REDIRECT_URL": "https://second.example.com/voice/incoming",
+        "VOICE_FALLBACK_URL": "https://static.example.com/sorry.xml",
+        "CALLS_PER_PERSON_HOUR": "7",
+        "BUDGET_TOKENS_PER_DAY": "7",
+        "BUDGET_TOKENS_PER_PERSON_DAY": "7",
         "METRICS_TOKEN": "m",
         **{name: "7" for name, default in DEFAULTS.items() if isinstance(default, int | float) and name != "PORT"},
     }
@@ -233,10 +248,98 @@ def test_public_url_refused(given: str) -> None:
     assert problems(PUBLIC_URL=given) == ["PUBLIC_URL must look like https://host or https://host/prefix."]
 
 
-@pytest.mark.parametrize("given", ["localhost:6379", "http://localhost", "redis://", "redis://h:port", "unix://"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        "redis://cache",
+        "redis://user:p%40ss@cache.example.com:6380/2",
+        "rediss://:pass@[::1]:6380",
+        "redis://cache/0?protocol=3",
+        "unix:///run/redis.sock",
+        "redis+sentinel://s1:26379,s2:26379/main/0",
+        "redis+sentinel://user:pass@s1,s2,[::1]:5/my-service",
+        "rediss+sentinel://s1:26379/main",
+        "redis+cluster://n1:7000,n2:7001",
+        "rediss+cluster://:pass@n1:7000/",
+    ],
+)
+def test_redis_url(given: str) -> None:
+    """REDIS_URL names one server, the Sentinels that know it by its service, or nodes of a Cluster."""
+    url = load(REDIS_URL=given).redis_url
+    assert url is not None and url.get_secret_value() == given
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "localhost:6379",
+        "http://localhost",
+        "redis://",
+        "redis://h:port",
+        "redis://h:0",
+        "redis://h1,h2",
+        "unix://",
+        "redis+sentinel://s1:26379,s2:26379",
+        "redis+sentinel://s1:26379,,s2/main",
+        "redis+sentinel:///main",
+        "redis+cluster://",
+        "redis+cluster://n1:7000/1",
+    ],
+)
 def test_redis_url_refused(given: str) -> None:
-    """REDIS_URL names a server in one of the three ways the client knows."""
+    """Anything else as REDIS_URL is refused: a Cluster has one database, Sentinels need a service."""
     assert problems(REDIS_URL=given)[0].startswith("REDIS_URL must look like ")
+
+
+@pytest.mark.parametrize(
+    ("environ", "url"),
+    [
+        ({"RENDER_EXTERNAL_URL": "https://relay.onrender.com"}, "https://relay.onrender.com"),
+        ({"FLY_APP_NAME": "my-relay"}, "https://my-relay.fly.dev"),
+        ({"FLY_APP_NAME": "my-relay", "PUBLIC_URL": "https://voice.example.com"}, "https://voice.example.com"),
+        ({"FLY_APP_NAME": ""}, None),
+    ],
+)
+def test_platforms_tell_the_public_url(environ: dict[str, str], url: str | None) -> None:
+    """On Render and on Fly PUBLIC_URL, and with it HOST, is known without being set; set, it wins."""
+    settings = load(**environ)
+    assert settings.public_url == url
+    assert settings.host == ("0.0.0.0" if url else "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_secrets_from_files(name: str, tmp_path: Path) -> None:
+    """Every secret may stand in a file that NAME_FILE names, as container platforms mount them."""
+    file = tmp_path / "secret"
+    file.write_text(SECRETS[name] + "\n")
+    others = {"TWILIO_API_KEY": "k", "TWILIO_API_SECRET": "s", "OPENAI_FALLBACK_MODEL": "spare", "MAIL_FROM": "a@b.c"}
+    environ = {other: value for other, value in others.items() if other != name}
+    given, from_file = load(**environ, **{name: SECRETS[name]}), load(**environ, **{f"{name}_FILE": str(file)})
+    assert from_file == given and getattr(given, name.lower())
+
+
+def test_secret_files_that_do_not_serve(tmp_path: Path) -> None:
+    """A secret given twice, a file that is not there, and one that is empty, are each reported by name."""
+    file = tmp_path / "empty"
+    file.touch()
+    assert problems(
+        API_TOKEN="a",
+        API_TOKEN_FILE=str(file),
+        METRICS_TOKEN_FILE=str(tmp_path / "none"),
+        OPENAI_API_KEY_FILE=str(file),
+    ) == [
+        "OPENAI_API_KEY_FILE names an empty file.",
+        "API_TOKEN and API_TOKEN_FILE are both set; remove one of them.",
+        "METRICS_TOKEN_FILE names a file that cannot be read: FileNotFoundError.",
+    ]
+
+
+@pytest.mark.parametrize("name", ["CALLS_PER_PERSON_HOUR", "BUDGET_TOKENS_PER_DAY", "BUDGET_TOKENS_PER_PERSON_DAY"])
+def test_limits_that_may_be_off(name: str) -> None:
+    """Some limits are off unless they are set; `off` and `0` say so too."""
+    assert getattr(load(**{name: "off"}), name.lower()) is getattr(load(**{name: "0"}), name.lower()) is None
+    assert getattr(load(**{name: "12"}), name.lower()) == 12
+    assert problems(**{name: "-1"})[0].startswith(f"{name} ")
 
 
 def test_blanks_around_a_value() -> None:
@@ -310,7 +413,8 @@ def test_env_file_of_the_checkout(tmp_path: Path) -> None:
     package = tmp_path / "checkout" / "config"
     package.mkdir(parents=True)
     package.joinpath("__init__.py").touch()
-    package.joinpath("settings.py").write_text(CHECKOUT.joinpath("config/settings.py").read_text())
+    for name in ("settings.py", "values.py"):
+        package.joinpath(name).write_text(CHECKOUT.joinpath("config", name).read_text())
     package.parent.joinpath("relay").symlink_to(CHECKOUT / "relay")
     package.parent.joinpath(".env").write_text("PORT=1\nTOOL_ROUNDS=2\n")
     elsewhere = tmp_path / "elsewhere"

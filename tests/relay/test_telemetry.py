@@ -10,7 +10,7 @@ from typing import Literal
 import pytest
 import structlog
 
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from relay.telemetry import Current
 
 PROGRAM = """

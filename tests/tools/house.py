@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from redis.asyncio import Redis
 
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from relay.errors import StoreError, ToolError
 from relay.store.people import People
 from relay.store.tours import Slot, Tours

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from config.agents import load_agents
-from config.settings import CHECKOUT, load_settings
+from config.settings import load_settings
+from config.values import CHECKOUT
 from handlers.tours import read_house
 from relay.errors import ConfigError
 from tools.listings import APARTMENT_TYPES, read_listings

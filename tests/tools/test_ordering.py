@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from config.menu import Menu, Menus, load_menu
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from relay.errors import ConfigError, ToolRetry
 from tools.addresses import spoken_address
 from tools.ordering import read_line

@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 
 from config.menu import Menus
-from config.settings import CHECKOUT
+from config.values import CHECKOUT
 from relay.errors import StoreError, ToolError
 from relay.messages import Letter
 from relay.store.client import connect
