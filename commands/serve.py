@@ -7,6 +7,7 @@ import errno
 import gc
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from types import FrameType
@@ -17,38 +18,48 @@ from aiohttp import web
 
 from config.settings import Settings, load_settings
 from handlers.app import build_app
-from handlers.keys import DRAINING, RELAY_SOCKET
+from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
 from handlers.modelling import Endpoint, endpoint_of
 from handlers.routes import provided, route_table
 from relay.errors import ConfigError
 from relay.store.embedded import EmbeddedRedis
 from relay.telemetry import configure_logging
 
-LEAVE_DEADLINE = 1.0  # seconds for requests in hand; a call is then cut, and the action callback takes it up again
+LEAVE_DEADLINE = 1.0  # seconds for requests in hand
+AGAIN = 1.0  # seconds after the first signal: what comes sooner is the same one, told twice
 KEEP_ALIVE = 75.0
 
 log = structlog.get_logger(__name__)
 
 
 class Leaving:
-    """SIGINT and SIGTERM, from the first moment to the last: the first is remembered, the rest change nothing.
+    """SIGINT and SIGTERM, from the first moment to the last: the first is remembered, and so is one that comes later,
+    from somebody who does not want to wait; the rest change nothing.
 
     The handlers are Python's own and not the event loop's, which puts the default ones back when it is closed: a
     second signal (make may pass one on twice) would then kill the process while it still stops its Redis server.
     """
 
     def __init__(self) -> None:
-        self._asked = False
+        self._asked: float | None = None
+        self._again = False
         self._wake: Callable[[], object] = lambda: None
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._signalled)
 
     async def wait(self) -> None:
         """Returns once a signal has come, also one from before the event loop ran."""
+        await self._until(lambda: self._asked is not None)
+
+    async def again(self) -> None:
+        """Returns once another one has come."""
+        await self._until(lambda: self._again)
+
+    async def _until(self, told: Callable[[], bool]) -> None:
         loop, come = asyncio.get_running_loop(), asyncio.Event()
         self._wake = lambda: loop.call_soon_threadsafe(come.set)
         try:
-            if not self._asked:
+            if not told():
                 await come.wait()
         finally:
             self._wake = lambda: None
@@ -60,9 +71,14 @@ class Leaving:
             signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if not self._asked:
-            self._asked = True
-            self._wake()
+        now = time.monotonic()
+        if self._asked is None:
+            self._asked = now
+        elif now - self._asked >= AGAIN:
+            self._again = True
+        else:
+            return
+        self._wake()
 
 
 @click.command()
@@ -124,10 +140,26 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         gc.set_threshold(50_000, 20, 50)
         _say_where(settings, port, endpoint)
         await leaving.wait()
-        app[DRAINING].set()
-        log.info("leaving", calls=app[RELAY_SOCKET].calls)
-        # The port stays open for a moment: readiness says that we leave, and callbacks of calls that end are answered.
-        await app[RELAY_SOCKET].none_open(LEAVE_DEADLINE)
+        await _drain(app, settings, leaving)
+
+
+async def _drain(app: web.Application, settings: Settings, leaving: Leaving) -> None:
+    """The calls end, or are handed on: at once if another signal comes."""
+    drain, calls = app[DRAIN], app[RELAY_SOCKET].calls
+    if calls and settings.log_format != "json":
+        left = f"{calls} call{'s' if calls > 1 else ''} may go on for {settings.drain_seconds:g} s"
+        click.echo(f"\n  {left}; press Ctrl-C again to hand on what is left now.\n", err=not sys.stdout.isatty())
+
+    async def hurry() -> None:
+        await leaving.again()
+        drain.hurry()
+
+    watching = asyncio.create_task(hurry(), name="watch for another signal")
+    try:
+        await drain.run(app[RELAY_SOCKET], app[CALLS].hand_on)
+    finally:
+        watching.cancel()
+        await asyncio.wait([watching])
 
 
 async def _rehearsal(settings: Settings, stack: AsyncExitStack) -> Endpoint:

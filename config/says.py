@@ -31,6 +31,11 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
     "goodbye": {"en": "Thank you for calling. Goodbye.", "es": "Gracias por llamar. Adiós."},
     # Before the call is handed over, to a person or to another session.
     "bridge": {"en": "One moment, please, I'm connecting you.", "es": "Un momento, por favor, le comunico."},
+    # The process leaves: another one goes on with the call, which then goes on with what was being said.
+    "moving": {
+        "en": "There will be a short pause on the line. I'm still with you.",
+        "es": "Habrá una breve pausa en la línea. Sigo con usted.",
+    },
     # A session that broke is taken up again.
     "cut_off": {"en": "We were cut off. Please go on.", "es": "Se ha cortado la llamada. Continúe, por favor."},
     # A person was asked for and there is no number to reach one.

@@ -23,10 +23,11 @@ from handlers.call_memory import CallMemory
 from handlers.calls import Calls
 from handlers.connecting import Connector
 from handlers.dialling import Dialler, line_of, missing_for_calls
+from handlers.drain import Drain
 from handlers.guard import TwilioGate
 from handlers.handover import Handover, destination_of
 from handlers.health import AWAY, Check, Health, Metrics
-from handlers.keys import DRAINING, RELAY_SOCKET, TELEMETRY
+from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
 from handlers.outbound import OutboundRoute
@@ -82,7 +83,7 @@ async def build_app(
     warmth = Warmth(model)
     app = web.Application(client_max_size=64 * 1024)
     app[TELEMETRY] = telemetry
-    draining = app[DRAINING] = asyncio.Event()
+    drain = app[DRAIN] = Drain(settings.drain_seconds)
 
     stores = open_stores(settings, redis)
     rest = make_rest(settings)
@@ -113,7 +114,7 @@ async def build_app(
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
     after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
-    calls = Calls(
+    calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
         model,
@@ -133,7 +134,7 @@ async def build_app(
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
-    connector = Connector(gate, agents, settings.default_agent, tickets)
+    connector = Connector(gate, agents, settings.default_agent, tickets, pause=drain.pause)
     handover = Handover(
         gate, connector, memory, destination_of(settings), people=stores.people, ended=after_calls.ended
     )
@@ -145,7 +146,7 @@ async def build_app(
         people=stores.people,
         resume_limit=settings.resume_limit,
         ended=after_calls.ended,
-        draining=draining.is_set,
+        draining=lambda: drain.begun,
         fresh=watch_agents.fresh,
     )
     api_token = settings.api_token.get_secret_value() if settings.api_token else ""
@@ -166,7 +167,7 @@ async def build_app(
         account_sid=settings.twilio_account_sid or "",
         setup_deadline=settings.setup_deadline,
         upgrading=warmth.ask,
-        draining=draining.is_set,
+        leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
@@ -176,10 +177,16 @@ async def build_app(
             voice=voice,
             handover=handover,
             progress=CallProgress(gate, connector, statuses, memory, calls=rest, ended=after_calls.ended),
-            outbound=OutboundRoute(Bearer(api_token), dialler, settings.default_agent, fresh=watch_agents.fresh),
+            outbound=OutboundRoute(
+                Bearer(api_token),
+                dialler,
+                settings.default_agent,
+                draining=lambda: drain.begun,
+                fresh=watch_agents.fresh,
+            ),
             relay=socket,
             status=TwilioStatus(gate, stores.messages),
-            health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=draining.is_set),
+            health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=lambda: drain.begun),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
         ),
         twilio_closed=gate.is_closed,

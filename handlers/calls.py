@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
@@ -17,7 +18,7 @@ from config.definition import AgentDefinition
 from config.prompts import render_prompt
 from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
 from handlers.cast import CallCast
-from handlers.connecting import CLOSED, CLOSED_NOTE, LANGUAGE, is_closed, opening, returned_note
+from handlers.connecting import CLOSED, CLOSED_NOTE, HANDED, LANGUAGE, is_closed, opening, returned_note
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
@@ -81,6 +82,14 @@ class Calls:
         self._left = left
         self._fresh = fresh
         self._can_transfer = can_transfer
+        self._sessions: set[CallSession] = set()
+        self._handing_on: float | None = None
+
+    def hand_on(self, limit: float) -> None:
+        """The process leaves: every session hands its call back within ``limit`` seconds, also one that begins now."""
+        self._handing_on = limit
+        for session in [*self._sessions]:
+            session.hand_on(limit)
 
     async def serve(
         self,
@@ -167,10 +176,16 @@ class Calls:
                     returned=returned_note(setup.custom_parameters),
                 ),
                 resumed=attempt > 0,
+                handed=setup.custom_parameters.get(HANDED) == "1",
             )
+            self._sessions.add(session)
+            if self._handing_on is not None:  # this call was on its way in
+                asyncio.get_running_loop().call_soon(session.hand_on, self._handing_on)
             with structlog.contextvars.bound_contextvars(agent=talking):
                 return await session.run()
         finally:
+            if session is not None:
+                self._sessions.discard(session)
             self._conversations.release(writer)
             self._left(setup.call_sid)
 

@@ -31,9 +31,11 @@ ATTEMPT = "attempt"
 CLOSED = "closed"
 RETURNED = "returned"
 LANGUAGE = "language"
+HANDED = "handed"
 """Names in ``setup.customParameters``: the ticket always; the attempt (1, 2 ...) where a conversation goes on; the
 provider (``SECOND``) once the first provider of speech has failed in this call; ``closed`` (1) outside business hours;
-what became of the attempt to reach a person, where nobody took the call; the caller's language, where it is known."""
+what became of the attempt to reach a person, where nobody took the call; the caller's language, where it is known;
+``handed`` (1) where the session before has handed the call on, and told the caller."""
 
 RETURNED_NOTE = (
     "The call was being handed over to a person, but nobody took it ({}). The caller is with you again. Tell them that "
@@ -101,32 +103,37 @@ def returned_note(parameters: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How far a call has come. ``attempt``: sessions before this one. ``returns``: times nobody took it. ``second``:
-    the first provider of speech has failed."""
+    """How far a call has come. ``attempt``: sessions before this one. ``returns``: times nobody took it. ``handed``:
+    times it was handed on by a process that left. ``second``: the first provider of speech has failed."""
 
     attempt: int = 0
     returns: int = 0
+    handed: int = 0
     second: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Place:
         """From the query of a URL of ours; whatever makes no sense there counts as the beginning."""
-        return cls(_count(query.get("attempt", "")), _count(query.get("returns", "")), query.get(PROVIDER) == SECOND)
+        attempt, returns, handed = (_count(query.get(name, "")) for name in ("attempt", "returns", HANDED))
+        return cls(attempt, returns, handed, query.get(PROVIDER) == SECOND)
 
-    def next(self, *, returned: bool = False) -> Place:
-        return replace(self, attempt=self.attempt + 1, returns=self.returns + returned)
+    def next(self, *, returned: bool = False, handed: bool = False) -> Place:
+        return replace(self, attempt=self.attempt + 1, returns=self.returns + returned, handed=self.handed + handed)
 
     def query(self, agent: str, **more: str) -> str:
         words = {"attempt": str(self.attempt), "agent": agent}
         if self.returns:
             words["returns"] = str(self.returns)
+        if self.handed:
+            words[HANDED] = str(self.handed)
         if self.second:
             words[PROVIDER] = SECOND
         return urlencode(words | more)
 
 
 class Connector:
-    """``agents`` by name, ``default_agent`` among them. ``now``: epoch seconds."""
+    """``agents`` by name, ``default_agent`` among them. ``now``: epoch seconds. ``pause``: seconds that a call which
+    goes on is to wait before it is connected."""
 
     def __init__(
         self,
@@ -136,11 +143,13 @@ class Connector:
         tickets: Tickets,
         *,
         now: Callable[[], float] = time.time,
+        pause: Callable[[], int] = lambda: 0,
     ) -> None:
         self._gate = gate
         self._agents = agents
         self._default = default_agent
         self._tickets = tickets
+        self._pause = pause
         self.now = now
 
     def named(self, *names: str) -> VoiceAgent:
@@ -169,9 +178,10 @@ class Connector:
         closed: bool = False,
         returned: str = "",
         language: str = "",
+        handed: bool = False,
     ) -> str:
         """TwiML that connects the call. Only its first session is greeted, and begins the recording. ``language``: the
-        caller's, as far as it is known."""
+        caller's, as far as it is known. ``handed``: the session before has handed it on."""
         parameters = {TICKET: self._tickets.mint(call_sid, agent.name, self.now())}
         if place.attempt:
             parameters[ATTEMPT] = str(place.attempt)
@@ -183,6 +193,8 @@ class Connector:
             parameters[RETURNED] = returned
         if language:
             parameters[LANGUAGE] = language
+        if handed:
+            parameters[HANDED] = "1"
         first = not place.attempt
         return twiml.connect(
             agent,
@@ -192,6 +204,7 @@ class Connector:
             greeting=opening(agent, closed=closed) if first else None,
             second=place.second,
             record=agent.record and first,
+            pause=0 if first else self._pause(),
         )
 
     def words(self, agent: VoiceAgent, line: str, language: str) -> twiml.Words:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from aiohttp import web
 
+from handlers.calls import Calls
+from handlers.drain import Drain
 from handlers.relay_socket import RelaySocket
 from relay.telemetry import Telemetry
 
 TELEMETRY = web.AppKey("telemetry", Telemetry)
-DRAINING = web.AppKey("draining", asyncio.Event)
-"""Set once the process has begun to leave: no new calls, readiness answers 503."""
+DRAIN = web.AppKey("drain", Drain)
+"""Run once, when the process is to leave."""
+CALLS = web.AppKey("calls", Calls)
 RELAY_SOCKET = web.AppKey("relay_socket", RelaySocket)
 """Knows how many calls are open."""

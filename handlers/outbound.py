@@ -17,7 +17,8 @@ _KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class OutboundRoute:
-    """``default_agent``: whom a call is for that names nobody. ``fresh``: awaited before the agent is looked up."""
+    """``default_agent``: whom a call is for that names nobody. ``draining``: True once no new calls are placed.
+    ``fresh``: awaited before the agent is looked up."""
 
     def __init__(
         self,
@@ -25,16 +26,20 @@ class OutboundRoute:
         dialler: Dialler,
         default_agent: str,
         *,
+        draining: Callable[[], bool] = lambda: False,
         fresh: Callable[[], Awaitable[object]] | None = None,
     ) -> None:
         self._bearer = bearer
         self._dialler = dialler
         self._default = default_agent
+        self._draining = draining
         self._fresh = fresh
 
     async def place(self, request: web.Request) -> web.Response:
         """202 with the call's sid. A cancel may leave the call placed; its key then tells of it."""
         self._bearer.check(request)
+        if self._draining():
+            raise problem(503, "leaving", "This process is leaving and places no calls.", {"Retry-After": "1"})
         key = request.headers.get(KEY_HEADER, "")
         if KEY_HEADER in request.headers and not _KEY.fullmatch(key):
             raise problem(400, "bad_key", "The Idempotency-Key must be 1 to 255 printable characters without spaces.")

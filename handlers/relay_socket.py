@@ -100,7 +100,8 @@ Serve = Callable[[AiohttpSocket, Setup, Ticket, int, Callable[[], Awaitable[bool
 
 class RelaySocket:
     """``serve`` runs one call. ``account_sid`` "": calls of any account. ``upgrading``: called for each handshake that
-    is let in, to open what the first turn will need. ``heartbeat``: seconds between pings."""
+    is let in, to open what the first turn will need. ``heartbeat``: seconds between pings. ``leaving``: True once calls
+    are handed on; until then whoever was told to come here is let in."""
 
     def __init__(
         self,
@@ -113,7 +114,7 @@ class RelaySocket:
         setup_deadline: float = 5.0,
         heartbeat: float = HEARTBEAT,
         upgrading: Callable[[], object] = lambda: None,
-        draining: Callable[[], bool] = lambda: False,
+        leaving: Callable[[], bool] = lambda: False,
     ) -> None:
         self._gate = gate
         self._admission = admission
@@ -123,16 +124,16 @@ class RelaySocket:
         self._setup_deadline = setup_deadline
         self._heartbeat = heartbeat
         self._upgrading = upgrading
-        self._draining = draining
+        self._leaving = leaving
         self.calls = 0  # sockets open now
-        self._none_open = asyncio.Event()
+        self._some_open, self._none_open = asyncio.Event(), asyncio.Event()
         self._none_open.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serves one call; returns when its socket is closed."""
         self._gate.handshake(request)
-        if self._draining():
-            raise web.HTTPServiceUnavailable(text="This process is leaving and takes no new calls.\n")
+        if self._leaving():
+            raise web.HTTPServiceUnavailable(text="This process is leaving and takes no calls any more.\n")
         ws = web.WebSocketResponse(
             compress=False,
             heartbeat=self._heartbeat,
@@ -148,24 +149,26 @@ class RelaySocket:
         socket = AiohttpSocket(ws, transport)
         self.calls += 1
         self._none_open.clear()
+        self._some_open.set()
         try:
             await self._call(socket)
         finally:
             self.calls -= 1
             if not self.calls:
                 self._none_open.set()
+                self._some_open.clear()
             socket.release()
             if socket.broken:
                 self._telemetry.frames_rejected.labels(socket.broken).inc()
         return ws
 
-    async def none_open(self, timeout: float) -> None:
-        """Returns when no call is open, after ``timeout`` seconds at the latest."""
-        try:
-            async with asyncio.timeout(timeout):
-                await self._none_open.wait()
-        except TimeoutError:
-            pass
+    async def none_open(self) -> None:
+        """Returns when no call is open."""
+        await self._none_open.wait()
+
+    async def some_open(self) -> None:
+        """Returns when a call is open."""
+        await self._some_open.wait()
 
     async def _call(self, socket: AiohttpSocket) -> None:
         self._upgrading()

@@ -30,6 +30,7 @@ from handlers.callbacks import (
     xml,
 )
 from handlers.connecting import (
+    HANDED,
     Connector,
     Place,
     VoiceAgent,
@@ -38,6 +39,7 @@ from handlers.connecting import (
 )
 from handlers.guard import TwilioGate
 from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Transfer, look_up
+from relay.ending import HANDED_ON
 from relay.store.callstatus import CallState
 from relay.turns import TROUBLE
 
@@ -55,6 +57,7 @@ class _Answer:
     agent: str
     language: str
     second: bool
+    handed: bool
 
 
 class VoiceWebhooks:
@@ -135,9 +138,10 @@ class VoiceWebhooks:
     ) -> _Answer:
         agent = self._connector.named(state.agent if state else "", request.query.get("agent", ""))
         second = place.second or (bool(agent.second) and provider_failed(form))
-        # Neither changing to the other provider nor coming back from a person is an attempt to mend a broken call: they
-        # are not counted, and end by themselves.
-        limit = self._resume_limit + second + place.returns
+        handed = handoff(form).get(HANDED) == HANDED_ON[HANDED]
+        # None of these is an attempt to mend a broken call: changing to the other provider, coming back from a person,
+        # being handed on by a process that leaves. They are not counted, and end by themselves.
+        limit = self._resume_limit + second + place.returns + place.handed + handed
         destination = self._handover.destination
         outcome = decide(form, place.attempt, resume_limit=limit, can_transfer=bool(destination))
         machine = is_outbound(form) and state is not None and bool(state.answered_by)
@@ -146,7 +150,7 @@ class VoiceWebhooks:
         elif outcome == "transfer" and destination.studio_flow:
             outcome = "transferred"  # nobody tells us of a flow's end
         language = handoff(form).get("language", "") or (state.language if state else "")
-        answer = _Answer(outcome, agent.name, language, second)
+        answer = _Answer(outcome, agent.name, language, second, handed)
         self._delivered.put(keys, answer)
         log.info("session ended", call_sid=call_sid, attempt=place.attempt, outcome=outcome, **reported(form))
         if not machine:  # what answered has told that already
@@ -161,9 +165,11 @@ class VoiceWebhooks:
         agent, language = self._connector.named(answer.agent), answer.language
         match answer.outcome:
             case "resume":
-                following = replace(place.next(), second=answer.second)
+                following = replace(place.next(handed=answer.handed), second=answer.second)
                 closed = self._connector.closed(agent, form)
-                return self._connector.connect(request, agent, call_sid, following, closed=closed, language=language)
+                return self._connector.connect(
+                    request, agent, call_sid, following, closed=closed, language=language, handed=answer.handed
+                )
             case "transfer" | "transferred":
                 data = handoff(form)
                 if data.get("reason") == TROUBLE:  # our own words, which are there in the caller's language

@@ -344,14 +344,17 @@ class Caller:
             ending = await session.run()
             self._session = None
             self._changed()
+            relay, session_id, opened = session.relay, session.session_id, session.opened
             while True:
-                following = await self._webhooks.action(session.relay, session.session_id, session.opened, ending)
+                following = await self._webhooks.action(relay, session_id, opened, ending)
                 if isinstance(following, Outcome):
                     self.outcome = following
                     return
                 try:
                     session = await self._open(following, "IN_PROGRESS")
                 except CallRefused as error:
+                    # That was a session, too, with an action of its own.
+                    relay, session_id, opened = following, "VX" + uuid4().hex, self._pace.clock()
                     ending = Ending("failed", error_code="64102", error_message=str(error))
                 else:
                     break

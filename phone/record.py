@@ -126,7 +126,8 @@ class Record:
     reason. stray_closings: closing frames without an open talk cycle. unplayed_at_end: sent, and not played when the
     app sent ``end``. actions: the fields of each action callback. close_codes: of each websocket, by whoever closed it
     first; 1006 for a lost connection. whispers: what a person was told before they were connected. tasks: attributes of
-    the tasks the call was queued with. recorded: Twilio was told to record the call.
+    the tasks the call was queued with. recorded: Twilio was told to record the call. pauses: seconds it was told to
+    wait.
     """
 
     turns: list[Turn]
@@ -144,6 +145,7 @@ class Record:
     whispers: list[str] = field(default_factory=list, repr=False)
     tasks: list[str] = field(default_factory=list, repr=False)
     recorded: bool = False
+    pauses: list[float] = field(default_factory=list)
 
     @property
     def turn(self) -> Turn:

@@ -1,7 +1,8 @@
 """TwiML as Twilio reads it: the verbs this program answers with, in order.
 
 Source: Twilio's TwiML reference for ``<Connect>``, ``<ConversationRelay>``, ``<Dial>``, ``<Enqueue>``, ``<Start>``,
-``<Say>``, ``<Redirect>`` and ``<Hangup>``. Anything Twilio would refuse raises ``BadTwiml`` with Twilio's error code.
+``<Say>``, ``<Pause>``, ``<Redirect>`` and ``<Hangup>``. Anything Twilio would refuse raises ``BadTwiml`` with Twilio's
+error code.
 """
 
 from __future__ import annotations
@@ -110,13 +111,18 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
+class Pause:
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class Hangup:
     """``<Hangup/>`` or ``<Reject/>``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """A verb without meaning for this phone, such as ``<Pause>``."""
+    """A verb without meaning for this phone, such as ``<Gather>``."""
 
     name: str
 
@@ -124,7 +130,7 @@ class Other:
 _MODES = ("interruptible", "welcomeGreetingInterruptible", "reportInputDuringAgentSpeech")
 _FLAGS = ("partialPrompts", "deepgramSmartFormat", "ignoreBackchannel", "preemptible", "dtmfDetection")
 
-Verb = ConversationRelay | Say | Dial | Enqueue | Recording | Redirect | Hangup | Other
+Verb = ConversationRelay | Say | Dial | Enqueue | Recording | Redirect | Pause | Hangup | Other
 
 
 def parse_twiml(document: bytes) -> tuple[Verb, ...]:
@@ -157,6 +163,11 @@ def _verb(element: ElementTree.Element) -> Verb:
             return Recording()
         case "Redirect":
             return Redirect(text, element.get("method", "POST"))
+        case "Pause":
+            length = element.get("length", "1")
+            if not length.isdecimal():
+                raise BadTwiml("the length of a Pause is no number of seconds", 12200)
+            return Pause(float(length))
         case "Hangup" | "Reject":
             return Hangup()
         case other:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from phone.exchange import CallRefused, Exchange
 from phone.playback import Pace
 from phone.record import Ending, Event, Line, Notice, Outcome, Record
-from phone.twiml import BadTwiml, ConversationRelay, Dial, Enqueue, Hangup, Recording, Redirect, Say, Verb
+from phone.twiml import BadTwiml, ConversationRelay, Dial, Enqueue, Hangup, Pause, Recording, Redirect, Say, Verb
 
 TWIML_STEPS = 20
 
@@ -105,6 +105,9 @@ class Webhooks:
                     return Outcome("transfer", f"Studio flow {flow[1]}")
                 case Redirect(target, method):
                     pending = list(await self.exchange.fetch(target, self._fields("in-progress"), method, against=url))
+                case Pause(seconds):
+                    self.record.pauses.append(seconds)
+                    await self.pace.wait(seconds)
                 case Hangup():
                     return Outcome(at_end)
                 case _:

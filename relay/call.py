@@ -18,7 +18,7 @@ from typing import Literal, assert_never
 
 from relay.changes import Changes
 from relay.collecting import Collecting
-from relay.ending import Ending
+from relay.ending import HANDED_ON, Ending
 from relay.events import (
     Action,
     CancelTimer,
@@ -26,6 +26,7 @@ from relay.events import (
     CollectDigits,
     Delta,
     DigitsCollected,
+    Drain,
     End,
     Event,
     LateResult,
@@ -53,14 +54,14 @@ from relay.frames import (
     Unknown,
 )
 from relay.heard import Utterance
-from relay.items import ASIDES, AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.items import ASIDES, MOVING, AssistantItem, Item, NoteItem, ToolItem, UserItem, last_of
 from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
 from relay.manner import Manner
 from relay.models.base import ToolCall
 from relay.quiet import Quiet
 from relay.rules import CallRules, Phase, Turn
-from relay.speaking import SOUND, Outbox, Record, Speaking
+from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
 from relay.speculation import Speculation
 from relay.toolbox import DigitsWanted, Keyed
 from relay.trouble import SPEAKING, ProviderTrouble
@@ -205,6 +206,7 @@ class Call:
                     self._turns.fail()
             case ToolFinished():
                 self._turns.tool_finished(event)
+                self._ending.heard_more()
             case ToolProgress():
                 self._turns.tool_progress(event)
             case CollectDigits():
@@ -221,6 +223,8 @@ class Call:
                 self._reconnect(event)
             case Prepared():
                 self._ready(event)
+            case Drain():
+                self._drain(event.limit)
             case TimerFired():
                 self._timer(event.name)
             case PeerError():
@@ -300,17 +304,31 @@ class Call:
         elif event.resumed:
             self.speaking.not_greeted()
             if self.turn is None and self.phase is Phase.TALKING:
-                if self._answered(event.items):
-                    self.speaking.line("cut_off")
-                else:
+                if not self._answered(event.items):
                     self._turns.begin()
+                elif not event.handed:
+                    self.speaking.line("cut_off")
+                elif self._left_off(event.items):
+                    self._go_on_from_the_cut()
         self._turns.prepared()
 
     @staticmethod
     def _answered(items: Sequence[Item]) -> bool:
         """Nothing stands at the end that the agent has not answered."""
-        last = next((i for i in reversed(items) if not (isinstance(i, AssistantItem) and i.aside)), None)
+        last = last_of(items)
         return last is None or isinstance(last, AssistantItem)
+
+    @staticmethod
+    def _left_off(items: Sequence[Item]) -> bool:
+        """The agent was in the middle of what stands at the end."""
+        last = last_of(items)
+        if not isinstance(last, AssistantItem) or last.origin in REMINDERS:
+            return False
+        return last.status == "superseded" or bool(last.sent)
+
+    def _go_on_from_the_cut(self) -> None:
+        self.record.add(NoteItem(CUT_NOTE))
+        self._turns.begin()
 
     def _reconnect(self, event: Reconnected) -> None:
         self._reconnected = event
@@ -324,8 +342,7 @@ class Call:
         if not self._answered(self.conversation()):
             self._turns.begin()
         elif lost.unfinished:
-            self.record.add(NoteItem(CUT_NOTE))
-            self._turns.begin()
+            self._go_on_from_the_cut()
 
     def _late(self, item: ToolItem) -> None:
         """The result is on record already; the caller is still to be told."""
@@ -342,6 +359,15 @@ class Call:
         """The socket is gone."""
         self._ending.done = True
         self._stop(plays_on=event.plays_on)
+
+    def _drain(self, limit: float) -> None:
+        """The caller is told of the pause to come, and the call handed back once that is heard and nothing is being
+        done that must not be left. A call that is about to end does so, a little sooner."""
+        if not self._ending.under_way:
+            self._speculation.drop()
+            self._turns.cease()
+            self._ending.after(MOVING, End(HANDED_ON, "handed_on"), final=True, free=self._turns.leaves_nothing)
+        self._ending.hurry(limit)
 
     def _peer_error(self, code: int) -> None:
         """A provider that fails again and again: the action callback connects the call anew, with another one."""

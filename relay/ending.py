@@ -9,6 +9,7 @@ The caller's next words take the call back, unless the end is ``final``: the tim
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from relay.events import CancelTimer, End, StartTimer
@@ -22,15 +23,20 @@ SLACK = 1.5  # seconds added to the estimate of the words' length
 CLOSE_AFTER_END = 5.0  # seconds Twilio is given to close the socket after `end`
 
 
+HANDED_ON = {"reasonCode": "resume", "handed": "on"}
+"""What a session hands over that leaves a call to another process: its end is no failure, and the caller knows."""
+
+
 @dataclass(slots=True)
 class _Farewell:
-    """``since``: when the end was decided. ``first_frame``: when its words began to be sent. ``final``: nothing calls
-    it off. ``cut``: the caller spoke over the words."""
+    """``until``: when it ends at the latest. ``first_frame``: when its words began to be sent. ``final``: nothing calls
+    it off. ``free``: whether the call may be left now. ``cut``: the caller spoke over the words."""
 
     end: End
-    since: float
+    until: float
     first_frame: float
-    final: bool = False
+    final: bool
+    free: Callable[[], bool]
     cut: bool = False
 
 
@@ -66,12 +72,14 @@ class Ending:
             line, end = "goodbye", End(None, "agent")
         self.after("" if said else line, end)
 
-    def after(self, line: str, end: End, *, final: bool = False) -> None:
-        """The call is to end so, when this line has been heard; "": when what was said has been."""
+    def after(self, line: str, end: End, *, final: bool = False, free: Callable[[], bool] = lambda: True) -> None:
+        """The call is to end so, when this line has been heard; "": when what was said has been. ``free``: whether
+        nothing else is to be waited for."""
         if line:
             self._speaking.line(line)
         now, utterances = self._outbox.now, self._speaking.ledger.utterances
-        self._farewell = _Farewell(end, now, utterances[-1].started if utterances else now, final)
+        started = utterances[-1].started if utterances else now
+        self._farewell = _Farewell(end, now + self._rules.goodbye_limit, started, final, free)
         self.heard_more()
 
     def at_once(self, end: End) -> None:
@@ -84,6 +92,12 @@ class Ending:
         """From now on nothing calls the end off."""
         if self._farewell is not None:
             self._farewell.final = True
+
+    def hurry(self, limit: float) -> None:
+        """Whatever is waited for, the call ends within ``limit`` seconds."""
+        if self._farewell is not None and self._outbox.now + limit < self._farewell.until:
+            self._farewell.until = self._outbox.now + limit
+            self.due() if self._farewell.cut else self.heard_more()
 
     def call_off(self) -> None:
         """The caller has gone on: the call does too."""
@@ -105,7 +119,7 @@ class Ending:
         if farewell is None or farewell.cut or self._speaking.ledger.proof:
             return
         if began is not None and began > farewell.first_frame:
-            self.at_once(farewell.end)
+            self._finish(farewell)
 
     def interrupted(self) -> None:
         """The caller spoke over the words: a prompt may follow."""
@@ -124,7 +138,15 @@ class Ending:
         if farewell.cut and left > EARLY and self._listening.left(self._outbox.now):
             self._outbox.add(StartTimer("goodbye", min(left, self._rules.after_interrupt)))
         else:
+            self._finish(farewell)
+
+    def _finish(self, farewell: _Farewell) -> None:
+        """Nothing more is said. What is still being done is waited for: its end leads here again (``heard_more``)."""
+        left = self._left(farewell)
+        if left > EARLY and not farewell.free():
+            self._outbox.add(StartTimer("goodbye", left))
+        else:
             self.at_once(farewell.end)
 
     def _left(self, farewell: _Farewell) -> float:
-        return farewell.since + self._rules.goodbye_limit - self._outbox.now
+        return farewell.until - self._outbox.now

@@ -20,11 +20,13 @@ from relay.toolbox import Change, DigitsWanted, Keyed, ToolOutcome
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """History, person and tools are ready. ``items``: what was said before, repaired. ``resumed``: an earlier session
-    of this call was cut off. ``elapsed``: seconds the call had lasted when this session began."""
+    of this call was cut off; ``handed``: it has handed the call on, and told the caller so. ``elapsed``: seconds the
+    call had lasted when this session began."""
 
     items: tuple[Item, ...] = ()
     resumed: bool = False
     elapsed: float = 0.0
+    handed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,13 @@ class Noted:
 
 
 @dataclass(frozen=True, slots=True)
+class Drain:
+    """The process leaves: the call is to be handed back within ``limit`` seconds, so that another one goes on."""
+
+    limit: float
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     name: str
 
@@ -135,6 +144,7 @@ Event = (
     | CollectDigits
     | LateResult
     | Noted
+    | Drain
     | TimerFired
     | SocketClosed
 )

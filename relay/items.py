@@ -8,6 +8,7 @@ Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user"
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -17,7 +18,8 @@ VERSION = 1
 
 AssistantStatus = Literal["open", "done", "interrupted", "superseded"]
 ToolStatus = Literal["running", "done", "failed", "interrupted", "unknown"]
-ASIDES = ("filler", "progress", "repeat")
+MOVING = "moving"  # the line that bridges the way to another process
+ASIDES = ("filler", "progress", "repeat", MOVING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class AssistantItem:
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
-    "greeting", "keypad", "filler", "progress", "repeat", or the name of the line: "apology", "cut_off" ...
+    "greeting", "keypad", "filler", "progress", "repeat", or the name of the line: "apology", "moving" ...
     ``sent``: all that was sent, where not all of it was heard; for reports, a model is never shown it.
     """
 
@@ -50,7 +52,7 @@ class AssistantItem:
 
     @property
     def aside(self) -> bool:
-        """Said while a tool ran: the transcript has it, a model is not shown it."""
+        """Said while something else took its time: the transcript has it, a model is not shown it."""
         return self.origin in ASIDES
 
     def __repr__(self) -> str:
@@ -84,6 +86,12 @@ class NoteItem:
 
 Item = UserItem | AssistantItem | ToolItem | NoteItem
 
+
+def last_of(items: Sequence[Item]) -> Item | None:
+    """The last that is no aside."""
+    return next((each for each in reversed(items) if not (isinstance(each, AssistantItem) and each.aside)), None)
+
+
 _TYPES: dict[str, type[Item]] = {
     "user": UserItem,
     "assistant": AssistantItem,
@@ -116,4 +124,4 @@ def load_item(raw: bytes | str) -> Item | None:
         return None
 
 
-__all__ = ["AssistantItem", "Item", "NoteItem", "ToolItem", "UserItem", "dump_item", "load_item", "replace"]
+__all__ = ["AssistantItem", "Item", "NoteItem", "ToolItem", "UserItem", "dump_item", "last_of", "load_item", "replace"]

@@ -34,6 +34,7 @@ from relay.events import (
     CloseSocket,
     Delta,
     DigitsCollected,
+    Drain,
     DropSpeculation,
     End,
     Event,
@@ -102,6 +103,7 @@ class CallSession:
         parts: SessionParts,
         *,
         resumed: bool = False,
+        handed: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
@@ -109,7 +111,7 @@ class CallSession:
         self._setup = setup
         self._parts = parts
         self._rules = rules
-        self._resumed = resumed
+        self._resumed, self._handed = resumed, handed
         self._clock = clock
         self._t0 = clock()
         self.call = Call(rules)
@@ -179,6 +181,11 @@ class CallSession:
     def late(self, item: ToolItem) -> None:
         """A side effect begun by an earlier session of this call has ended."""
         self._receive(LateResult(item))
+
+    def hand_on(self, limit: float) -> None:
+        """The process leaves: within ``limit`` seconds the call is handed back to Twilio, and another process goes on
+        with it. A call that has ended stays as it is."""
+        self._receive(Drain(limit))
 
     def fenced(self) -> None:
         """A newer session, or a newer socket of this one, owns the conversation: this one ends quietly."""
@@ -311,7 +318,7 @@ class CallSession:
         elapsed = max(0, epoch - int(begun)) / 1000 if begun.isdecimal() else 0.0
         if self._parts.returned and not before.same:
             self._receive(Noted(self._parts.returned))  # before, so that the first turn is about it
-        self._receive(Prepared(before.items, self._resumed or bool(before.items), elapsed))
+        self._receive(Prepared(before.items, self._resumed or bool(before.items), elapsed, self._handed))
 
     def _reconnected(self, before: Before) -> None:
         unfinished = before.state.get("unfinished") == "1"

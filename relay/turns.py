@@ -93,6 +93,10 @@ class Turns:
         """A prompt would be answered at once, with no history but that of now."""
         return self._prepared and self.current is None and not self._desk.running_effects()
 
+    def leaves_nothing(self) -> bool:
+        """Nothing is being done that goes on without the call, and whose end is to be told in it."""
+        return not self._desk.running_effects()
+
     @property
     def words_wait(self) -> bool:
         """Words of the caller's are not on record yet."""

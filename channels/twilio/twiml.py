@@ -21,6 +21,7 @@ from twilio.twiml.voice_response import (
     Language,
     Number,
     Parameter,
+    Pause,
     Recording,
     Redirect,
     Say,
@@ -80,13 +81,14 @@ def connect(
     greeting: str | None,
     second: bool = False,
     record: bool = False,
+    pause: int = 0,
 ) -> str:
     """``<Connect><ConversationRelay>``: hands the call to the websocket at ``relay_url``.
 
     ``parameters`` come back in ``setup.customParameters``. ``greeting`` is spoken by Twilio as the session opens; None
     for a session that goes on with a conversation, which would otherwise be greeted again. ``second``: as in
     ``session_attributes``; the child of the session's own language does not bring back what was replaced. ``record``:
-    the call is recorded from here on.
+    the call is recorded from here on. ``pause``: seconds of silence before.
     """
     attributes = {**session_attributes(agent, second=second), "url": relay_url}
     attributes.pop(GREETING, None)
@@ -102,7 +104,7 @@ def connect(
         relay.append(Parameter(**_clean({"name": name, "value": value})))
     connection = Connect(**_clean({"action": action_url, "method": "POST"}))
     connection.append(relay)
-    return _document(*_recording(record), connection)
+    return _document(*_recording(record), *_pause(pause), connection)
 
 
 def dial(
@@ -175,6 +177,10 @@ def _spoken(words: Words) -> tuple[Say, ...]:
     # <Say> refuses what is no language of its own ("multi"); without one it speaks the account's default.
     known = {"language": words.language} if _SAY_LANGUAGE.fullmatch(words.language) else {}
     return (Say(_text(words.text), **known),)
+
+
+def _pause(seconds: int) -> tuple[Pause, ...]:
+    return (Pause(length=seconds),) if seconds else ()
 
 
 def _recording(wanted: bool) -> tuple[Start, ...]:

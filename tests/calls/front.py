@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 
 class Front:
-    """A proxy of bytes. ``url`` never changes; ``fail_over`` cuts every connection and passes new ones on elsewhere."""
+    """A proxy of bytes. ``url`` never changes; ``pass_on`` has new connections go elsewhere, ``fail_over`` cuts the
+    others too."""
 
     def __init__(self, target: str) -> None:
         self._target = target
@@ -18,8 +19,12 @@ class Front:
         self._server: asyncio.Server | None = None
         self.url = ""
 
-    def fail_over(self, target: str) -> None:
+    def pass_on(self, target: str) -> None:
+        """New connections go there; those that are open stay where they are."""
         self._target = target
+
+    def fail_over(self, target: str) -> None:
+        self.pass_on(target)
         for writer in self._open:
             writer.transport.abort()
 

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import cast
 
 import aiohttp
+import orjson
 import pytest
 
+from commands.serve import AGAIN
 from phone.caller import FAST, Caller, CallRefused
 from phone.model import Gate, ModelServer, Reply
 from relay.frames import PeerError
@@ -245,6 +247,54 @@ async def test_signals_may_come_again(data_dir: Path, tmp_path: Path) -> None:
         assert not redis_process(data_dir)
     found = await asyncio.to_thread(history, data_dir, call_sid)
     assert UserItem("Tell me a joke.", "en") in found
+
+
+async def test_without_calls_it_is_gone_at_once(data_dir: Path, tmp_path: Path) -> None:
+    """Nobody waits for the time calls would be given."""
+    async with serving(data_dir, cwd=tmp_path, DRAIN_SECONDS="3600") as server:
+        assert await server.stop() == 0
+        assert [record["calls"] for record in server.records if record["event"] == "leaving"] == [0]
+
+
+async def test_a_call_may_go_on_until_it_ends(data_dir: Path, tmp_path: Path, agents: str) -> None:
+    """After SIGTERM the process is not ready, and answers its caller as before; when they have hung up it is gone."""
+    async with serving(data_dir, cwd=tmp_path, DRAIN_SECONDS="3600", AGENTS_DIR=agents) as server:
+        async with Caller(server.url, pace=FAST) as call, aiohttp.ClientSession() as http:
+            await call.greeting_played()
+            ending = asyncio.create_task(server.stop())
+            await server.logged("leaving")
+            async with http.get(f"{server.url}/health/ready") as answer:
+                assert answer.status == 503
+            await call.say("Hello?")
+            assert (await call.reply()).endswith("Really.")
+            await call.hang_up()
+            assert call.record.faults == []
+        assert await ending == 0
+        assert complaints(server) == []
+    found = await asyncio.to_thread(history, data_dir, call.record.call_sid)
+    assert UserItem("Hello?", "en-US") in found
+
+
+@pytest.mark.parametrize("how", ["time", "signal"])
+async def test_a_call_that_is_left_is_handed_back(data_dir: Path, tmp_path: Path, agents: str, how: str) -> None:
+    """When its time is up, or another signal comes, the caller hears one line, and Twilio gets the call back with
+    reasonCode ``resume``; what follows is answered with a pause for whoever comes next."""
+    seconds = "0.2" if how == "time" else "3600"
+    async with serving(data_dir, cwd=tmp_path, DRAIN_SECONDS=seconds, AGENTS_DIR=agents) as server:
+        async with Caller(server.url, pace=FAST) as call:
+            await call.greeting_played()
+            ending = asyncio.create_task(server.stop())
+            await server.logged("leaving")
+            if how == "signal":
+                await asyncio.sleep(AGAIN)
+                os.kill(server.process.pid, signal.SIGTERM)
+            await call.until(lambda: call.record.actions)
+            assert orjson.loads(call.record.actions[0]["HandoffData"])["reasonCode"] == "resume"
+            await call.until(lambda: call.record.pauses)
+            (line,) = [turn.heard for turn in call.record.turns if turn.heard]
+            assert line.endswith("I'm still with you.")
+        assert await ending == 0
+        assert complaints(server) == []
 
 
 async def test_a_signal_during_the_start(data_dir: Path, tmp_path: Path) -> None:

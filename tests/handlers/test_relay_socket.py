@@ -193,9 +193,9 @@ async def test_a_plain_request_is_told_what_this_is() -> None:
         assert answer.status == 426
 
 
-async def test_a_leaving_process_takes_no_call() -> None:
-    """While the process leaves a handshake is answered 503, so that Twilio tries elsewhere."""
-    async with route(draining=lambda: True) as there:
+async def test_a_process_that_hands_its_calls_on_takes_none() -> None:
+    """A handshake is then answered 503, so that Twilio tries elsewhere."""
+    async with route(leaving=lambda: True) as there:
         with pytest.raises(InvalidStatus) as refused:
             await there.connect()
         assert refused.value.response.status_code == 503

@@ -201,6 +201,32 @@ async def test_cut_off_call_goes_on_in_a_new_session(fields: dict[str, str]) -> 
         assert caller.outcomes == ["resume"]
 
 
+HANDED = {**ENDED, "HandoffData": '{"reasonCode":"resume","handed":"on"}'}
+
+
+async def test_a_call_that_was_handed_on_is_no_failure() -> None:
+    """The next session is told, and it counts for no attempt: the limit moves on with it, by the URL alone."""
+    async with phone(resume_limit=1) as caller:
+        action, _, parameters = connect_of(await caller.twiml(ACTION + "?attempt=1&agent=default", HANDED))
+        assert action == f"{PUBLIC}/voice/action?attempt=2&agent=default&handed=1"
+        assert (parameters["attempt"], parameters["handed"]) == ("2", "1")
+        broken = {**FAILED, "SessionId": "VX2"}
+        assert verbs(await caller.twiml(action, broken)) == ["Say", "Dial"]
+    async with phone(resume_limit=2) as caller:
+        action, _, parameters = connect_of(await caller.twiml(action, broken))
+        assert action == f"{PUBLIC}/voice/action?attempt=3&agent=default&handed=1"
+        assert "handed" not in parameters
+
+
+async def test_who_leaves_has_the_next_session_wait() -> None:
+    """A process that will not take it itself tells Twilio to wait, so that somebody is there; a new call waits for
+    nothing."""
+    async with phone(pause=lambda: 4) as caller:
+        document = await caller.twiml(ACTION + "?attempt=0&agent=default", HANDED)
+        assert verbs(document) == ["Pause", "Connect"] and document[0].attrib == {"length": "4"}
+        assert verbs(await caller.twiml(INCOMING, INBOUND)) == ["Connect"]
+
+
 async def test_resumption_is_limited_without_any_memory() -> None:
     """Following the action URLs, the fourth end of a call with RESUME_LIMIT 3 is an apology and a person; each answer
     is a process's of its own that never saw the call before."""

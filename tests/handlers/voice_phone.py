@@ -86,6 +86,7 @@ async def phone(
     rest: TwilioRest | None = None,
     people: Any = None,
     now: Callable[[], float] = lambda: NOW,
+    pause: Callable[[], int] = lambda: 0,
     **given: Any,
 ) -> AsyncIterator[Phone]:
     """``redis`` None: there is no store for calls, and no routes of their statuses."""
@@ -96,7 +97,7 @@ async def phone(
 
     statuses = CallStatus(redis, 60) if redis is not None else None
     memory = CallMemory(statuses, now=now)
-    connector = Connector(gate, agents, "default", TICKETS, now=now)
+    connector = Connector(gate, agents, "default", TICKETS, now=now, pause=pause)
     handover = Handover(gate, connector, memory, destination or Destination(transfer_to), people=people, ended=ended)
     voice = VoiceWebhooks(gate, connector, handover, memory, people=people, ended=ended, **given)
     routes = [

@@ -11,6 +11,7 @@ from phone.twiml import (
     Enqueue,
     Hangup,
     Other,
+    Pause,
     Recording,
     Redirect,
     Say,
@@ -44,11 +45,12 @@ def test_a_connected_session() -> None:
 def test_the_other_verbs_in_order() -> None:
     """Dial finds its number inside a noun too; a verb without meaning here is kept by name."""
     assert parse_twiml(
-        b"<Response><Say language='es-ES'>Un momento</Say><Pause/><Dial><Number>+15550001</Number></Dial>"
-        b"<Redirect method='GET'>/again</Redirect><Hangup/></Response>"
+        b"<Response><Say language='es-ES'>Un momento</Say><Pause length='2'/><Gather/>"
+        b"<Dial><Number>+15550001</Number></Dial><Redirect method='GET'>/again</Redirect><Hangup/></Response>"
     ) == (
         Say("Un momento", "es-ES"),
-        Other("Pause"),
+        Pause(2.0),
+        Other("Gather"),
         Dial("+15550001"),
         Redirect("/again", "GET"),
         Hangup(),

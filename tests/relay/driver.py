@@ -73,6 +73,7 @@ LINES = {
     "goodbye": "Goodbye then.",
     "bridge": "I am connecting you.",
     "cut_off": "We were cut off. Please go on.",
+    "moving": "There will be a pause.",
     "trouble": "We are in trouble.",
     "trouble_bridge": "We are in trouble. I am connecting you.",
     "still_there": "Are you there?",
