@@ -65,6 +65,7 @@ class AfterCalls:
         self._next = 0  # when what this process has added, or put off, is due; 0: nothing that it knows of
         self._wake = asyncio.Event()
         self._looking: set[asyncio.Task[None]] = set()
+        self._unfinished: list[Claimed] = []  # broken off in the middle
         self._worker: asyncio.Task[None] | None = None
         self._away = False
 
@@ -102,7 +103,7 @@ class AfterCalls:
 
     async def close(self, timeout: float) -> None:
         """Writes what is still to be written and lets looks under way end, within ``timeout`` seconds. What is left is
-        due again, here or elsewhere, when its lease has passed."""
+        given back: another process does it at once, or, where Redis does not answer, when its lease has passed."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -119,6 +120,11 @@ class AfterCalls:
             for task in self._looking:
                 task.cancel()
             await asyncio.wait(self._looking, timeout=1.0)
+        try:
+            for claimed in self._unfinished:
+                await self._due.release(claimed, self._now_ms())
+        except StoreError as error:
+            log.warning("after-call work not given back", calls=len(self._unfinished), code=error.code)
 
     async def _run(self) -> None:
         while True:
@@ -194,6 +200,9 @@ class AfterCalls:
         try:
             async with asyncio.timeout(self._pace.lease * 0.75):
                 again = await self._closing.look(conversation)
+        except asyncio.CancelledError:
+            self._unfinished.append(claimed)
+            raise
         except (StoreError, TimeoutError) as error:
             log.warning("after-call work put off", conversation=conversation, error=type(error).__name__)
             return  # due again when the lease has passed

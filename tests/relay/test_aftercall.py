@@ -582,7 +582,7 @@ async def test_one_that_cannot_be_written_does_not_hold_up_the_others(house: Hou
 
 
 async def test_leaving_lets_what_is_under_way_end(house: House) -> None:
-    """And writes what is not written yet; what takes too long is another process's when the lease has passed."""
+    """And writes what is not written yet; what takes too long is another process's, at once."""
     model, post = Summer(), Post()
     after = house.process(model, post)
     model.gate.clear()
@@ -604,4 +604,4 @@ async def test_leaving_lets_what_is_under_way_end(house: House) -> None:
     await late.close(0.05)
     assert await house.archive.listed("CA2", BEGUN)
     assert not late._looking
-    assert await house.due() == 100
+    assert await house.due() == 0
