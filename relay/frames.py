@@ -238,7 +238,8 @@ def _setup(data: dict[str, Any]) -> Setup:
         direction=_text(data, "direction", ""),
         call_status=_text(data, "callStatus", ""),
         call_type=_text(data, "callType", ""),
-        custom_parameters={str(k): str(v) for k, v in parameters.items()},
+        # A list or an object is none of ours, and may be too deep to be written out.
+        custom_parameters={k: str(v) for k, v in parameters.items() if isinstance(v, str | int | float)},
     )
     if not setup.session_id or not setup.call_sid:
         raise InvalidFrame("sessionId and callSid are required")

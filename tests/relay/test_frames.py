@@ -253,6 +253,13 @@ def test_any_data_is_a_frame_or_an_invalid_frame(raw: bytes | str) -> None:
             pass
 
 
+def test_parameters_that_are_no_texts_are_left_out() -> None:
+    """A parameter of any depth the parser reads is no error: what is a list or an object is not one of ours."""
+    deep = "[" * 1000 + "]" * 1000
+    raw = '{"type":"setup","sessionId":"s","callSid":"c","customParameters":{"a":%s,"b":{"c":1},"d":null,"e":"f"}}'
+    assert parse_incoming(raw % deep) == Setup("s", "c", custom_parameters={"e": "f"})
+
+
 def test_an_invalid_frame_does_not_repeat_what_it_held() -> None:
     """Its message names a field, never the value."""
     for raw in ({"type": "prompt", "voicePrompt": [SECRET]}, {"type": "dtmf", "digit": SECRET}):
