@@ -72,6 +72,12 @@ def is_local(request: web.BaseRequest) -> bool:
     return _is_loopback(request.remote or "") and not is_forwarded(request.headers)
 
 
+def is_own(request: web.BaseRequest) -> bool:
+    """Whether a program on this machine asks, and knows whom: not a tunnel that adds no header, nor a web page in a
+    browser here, which reaches loopback by a name of its own (DNS rebinding)."""
+    return is_local(request) and "Origin" not in request.headers and _names_this_machine(request.host)
+
+
 def _is_loopback(address: str) -> bool:
     try:
         ip = ipaddress.ip_address(address)
@@ -176,7 +182,7 @@ class TwilioGate:
                 raise _unsigned(request)
 
     def _admit_local(self, request: web.BaseRequest) -> None:
-        if not is_local(request) or "Origin" in request.headers or not _names_this_machine(request.host):
+        if not is_own(request):
             raise from_outside(request)
 
     async def _read(self, request: web.BaseRequest) -> bytes:

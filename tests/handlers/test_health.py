@@ -143,3 +143,13 @@ async def test_metrics_of_development_mode_stay_on_this_machine() -> None:
         with capture_logs() as logs:
             assert (await client.get(METRICS, headers={"CF-Ray": "1"})).status == 403
         assert "PUBLIC_URL" in logs[0]["event"]
+
+
+@pytest.mark.parametrize(
+    "header", [("Host", "rebound.example"), ("Host", "relay.example.com"), ("Origin", "https://a.example")]
+)
+async def test_metrics_are_closed_to_web_pages(header: tuple[str, str]) -> None:
+    """A page in a browser of this machine is no program of this machine, by whatever name it reaches loopback; nor is
+    a tunnel that adds no header."""
+    async with serving(web.get(METRICS, Metrics(Telemetry(), public=True).show)) as client:
+        assert (await client.get(METRICS, headers=dict([header]))).status == 404
