@@ -10,7 +10,7 @@ from hashlib import sha256
 from importlib.metadata import version
 
 import structlog
-from aiohttp import ClientSession, web
+from aiohttp import ClientSession, DummyCookieJar, web
 from redis.asyncio import Redis
 
 from channels.reports import HttpReports
@@ -26,6 +26,7 @@ from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
 from handlers.guard import TwilioGate
 from handlers.handover import Handover, destination_of
+from handlers.hardening import harden
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.messaging import make_messaging, make_rest
@@ -101,7 +102,7 @@ async def build_app(
     keys = ticket_keys(tokens, settings.data_dir)
     tickets = Tickets(keys, settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(stores.history)
-    reporting = ClientSession() if reports_state(settings) == "on" else None
+    reporting = ClientSession(cookie_jar=DummyCookieJar()) if reports_state(settings) == "on" else None
     closing = Closing(
         stores.archive,
         stores.people,
@@ -215,6 +216,7 @@ async def build_app(
         await redis.aclose()
 
     app.cleanup_ctx.append(lifetime)
+    harden(app, public=settings.public_url is not None)
     await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
     return app
 
