@@ -47,7 +47,7 @@ def page_policy(**sources: str) -> str:
     """The Content-Security-Policy of a page, with some of it changed: ``page_policy(script_src="'self' 'nonce-…'")``.
     A page answers with it where the usual one, which every page has, is too strict."""
     changed = {name.replace("_", "-"): source for name, source in sources.items()}
-    return "; ".join(f"{name} {source}" for name, source in (_SOURCES | changed).items())
+    return "; ".join(f"{name} {source}" for name, source in {**_SOURCES, **changed}.items())
 
 
 def harden(app: web.Application, *, public: bool) -> None:
@@ -87,13 +87,12 @@ async def _tell_nothing(request: web.Request, handler: Handler) -> web.StreamRes
         resource = request.match_info.route.resource
         route = resource.canonical if resource is not None else ""
         log.error("bug in a handler", route=route, error=type(error).__name__, exc_info=error)
-        begun = request.get(_BEGUN)
-        if begun is None:
+        if _BEGUN not in request:
             return web.Response(status=500, text="Something went wrong here.\n")
         # Part of an answer is written already: cut off, it cannot be taken for the whole.
         if request.transport is not None:
             request.transport.abort()
-        return begun
+        return request[_BEGUN]
 
 
 __all__ = ["CORP", "harden", "page_policy"]
