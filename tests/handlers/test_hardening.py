@@ -141,7 +141,7 @@ async def test_a_page_has_a_strict_policy() -> None:
 
 
 async def test_a_route_may_loosen_them() -> None:
-    """What a handler sets itself stays: a page that may be framed is not forbidden to be, and scripts may be for all."""
+    """What a handler sets itself stays: a page that may be framed is not forbidden to be; scripts may be for all."""
     async with hardened() as client:
         async with client.get("/framed") as answer:
             policy = answer.headers["Content-Security-Policy"]
