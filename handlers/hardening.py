@@ -6,10 +6,13 @@ answer. A handler that sets one of them itself has its reasons: its own value st
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http_exceptions import HttpProcessingError
+from aiohttp.log import server_logger
 from aiohttp.typedefs import Handler
 
 CORP = "Cross-Origin-Resource-Policy"
@@ -50,6 +53,17 @@ def page_policy(**sources: str) -> str:
     return "; ".join(f"{name} {source}" for name, source in {**_SOURCES, **changed}.items())
 
 
+class _NoStrangers(logging.Filter):
+    """Whoever reaches the port may send what is no HTTP, as often as they like: no error of ours, and no trace in the
+    log for each. They are answered 400 by aiohttp, before any of this."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+_NO_STRANGERS = _NoStrangers()
+
+
 def harden(app: web.Application, *, public: bool) -> None:
     """To be called when every other middleware is there, for its own is to be the outermost. ``public``: PUBLIC_URL is
     set, which is https: browsers may be told to remember it."""
@@ -70,6 +84,7 @@ def harden(app: web.Application, *, public: bool) -> None:
             if _NOBODY_FRAMES in headers.setdefault(hdrs.CONTENT_SECURITY_POLICY, policy):
                 headers.setdefault("X-Frame-Options", "DENY")
 
+    server_logger.addFilter(_NO_STRANGERS)  # once, however often it is added
     app.on_response_prepare.append(complete)
     app.middlewares.insert(0, _tell_nothing)
 

@@ -210,3 +210,37 @@ async def test_a_peer_that_has_gone_is_no_bug(caplog: pytest.LogCaptureFixture) 
             await client.get("/left")
         assert logs == []
     assert caplog.record_tuples == []
+
+
+async def test_what_is_no_request_is_in_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Bytes that are no HTTP, first or behind a request, get a 400 and no record: anybody can send them for ever."""
+    good = b"GET /plain HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with hardened() as client:
+        for garbage in (
+            b"\x16\x03\x01 secret\r\n\r\n",
+            good + b"GET secret\r\n\r\n",
+            b"GET / HTTP/1.1\r\nsecret\r\n\r\n",
+        ):
+            reader, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(garbage)
+            async with asyncio.timeout(5):
+                assert b"400 Bad Request" in await reader.read()
+            writer.close()
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /plain HTTP/1.1\r\nHost: a\r\nX-Slow: "])
+async def test_a_connection_that_asks_nothing_is_closed(sent: bytes) -> None:
+    """Who connects and sends no request, or only a part of one, is waited for no longer than for the next request of a
+    connection that is kept."""
+    app = web.Application()
+    harden(app, public=True)
+    runner = web.AppRunner(app, keepalive_timeout=0.1, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
+    writer.write(sent)
+    async with asyncio.timeout(5):
+        assert await reader.read() == b""
+    writer.close()
+    await runner.cleanup()
