@@ -16,7 +16,7 @@ from websockets.exceptions import ConnectionClosed
 
 from handlers.keys import TELEMETRY
 from phone.endpoint.checks import Ask
-from phone.model import Reply
+from phone.model import ModelServer, Reply
 from relay.frames import Prompt, dump
 from tests.chaos.leftovers import Baseline, errors
 from tests.chaos.mutation import FRAME_LIMIT, Frame, Mutator, Raw
@@ -43,8 +43,8 @@ def echo(ask: Ask) -> Reply:
 
 @pytest.fixture
 async def relay(redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    async with running(redis_url, tmp_path / "data", agents=write_agent(tmp_path / "agents", AGENT)) as app:
-        app.model.behaviour = echo
+    agents = write_agent(tmp_path / "agents", AGENT)
+    async with running(redis_url, tmp_path / "data", agents=agents, model=ModelServer(echo, keep=0)) as app:
         yield app
 
 
