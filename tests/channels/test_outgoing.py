@@ -3,133 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import gzip
 import shutil
 import ssl
-import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from socket import AF_INET, AddressFamily
 
 import pytest
-from aiohttp import web
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.test_utils import TestServer
 
 from benchmarks.warm import make_certificate
 from channels.outgoing import Fetched, Outgoing, Wanted, is_allowed
 from relay.errors import ChannelError, ChannelRejected, ChannelUnavailable
+from tests.fakes.media_server import PICTURE, Names, Vendor, vendor
 
 HOSTS = ("media.vendor.example", "*.cdn.example")
 WANTED = Wanted(hosts=HOSTS, types=("image/jpeg", "audio/*"), size=1000, deadline=5)
 SECRET = "token-31337"
-PICTURE = b"\xff\xd8 a picture"
-
-
-@dataclass
-class Names(AbstractResolver):
-    """A resolver that knows what the test tells it. ``answers`` by the name; the last one stays."""
-
-    answers: dict[str, list[list[str]]] = field(default_factory=dict)
-    port: int = 0
-    asked: list[str] = field(default_factory=list)
-
-    async def resolve(self, host: str, port: int = 0, family: AddressFamily = AF_INET) -> list[ResolveResult]:
-        self.asked.append(host)
-        if host.lower() not in self.answers:
-            raise OSError("unknown")
-        answers = self.answers[host.lower()]
-        found = answers.pop(0) if len(answers) > 1 else answers[0]
-        return [
-            ResolveResult(hostname=host, host=each, port=self.port or port, family=AF_INET, proto=0, flags=0)
-            for each in found
-        ]
-
-    async def close(self) -> None:
-        pass
-
-
-@dataclass
-class Vendor:
-    """A server of media. ``seen``: the headers of each request, with its path."""
-
-    url: str = ""
-    port: int = 0
-    seen: list[tuple[str, dict[str, str]]] = field(default_factory=list)
-    held: asyncio.Event = field(default_factory=asyncio.Event)
-    waiting: int = 0
-
-    async def answer(self, request: web.Request) -> web.StreamResponse:
-        self.seen.append((request.raw_path, dict(request.headers)))
-        match request.path.split("/")[1:]:
-            case ["picture"]:
-                return web.Response(body=PICTURE, headers={"Content-Type": "image/jpeg", "Set-Cookie": "a=b"})
-            case ["voice"]:
-                return web.Response(body=b"ogg", headers={"Content-Type": "Audio/OGG; codecs=opus"})
-            case ["page"]:
-                return web.Response(text="<p>", content_type="text/html")
-            case ["status", status]:
-                return web.Response(status=int(status), text=SECRET)
-            case ["to"]:
-                return web.Response(
-                    status=int(request.query.get("status", "302")), headers={"Location": request.query["url"]}
-                )
-            case ["nowhere"]:
-                return web.Response(status=302)
-            case ["announced", size]:
-                return web.Response(body=b"x" * int(size), content_type="image/jpeg")
-            case ["streamed", size]:
-                return await self._stream(request, [b"x" * int(size)])
-            case ["packed", size]:
-                content = gzip.compress(b"x" * int(size))
-                return web.Response(body=content, headers={"Content-Type": "image/jpeg", "Content-Encoding": "gzip"})
-            case ["badly-packed"]:
-                return web.Response(body=b"no gzip", headers={"Content-Type": "image/jpeg", "Content-Encoding": "gzip"})
-            case ["half-packed"]:
-                content = zlib.compress(b"x" * 500)[:-8]
-                return web.Response(body=content, headers={"Content-Type": "image/jpeg", "Content-Encoding": "deflate"})
-            case ["broken"]:
-                response = web.StreamResponse(headers={"Content-Type": "image/jpeg", "Content-Length": "900"})
-                await response.prepare(request)
-                await response.write(b"x")
-                assert request.transport is not None
-                request.transport.close()
-                return response
-            case ["held"]:
-                self.waiting += 1
-                await self.held.wait()
-                return web.Response(body=PICTURE, content_type="image/jpeg")
-        raise AssertionError(request.path)
-
-    async def _stream(self, request: web.Request, chunks: list[bytes]) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "image/jpeg"})
-        response.enable_chunked_encoding()
-        await response.prepare(request)
-        for chunk in chunks:
-            await response.write(chunk)
-        return response
-
-
-@asynccontextmanager
-async def vendor(tls: ssl.SSLContext | None = None) -> AsyncIterator[Vendor]:
-    there = Vendor()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", there.answer)
-    async with TestServer(app, host="127.0.0.1") as server:
-        if tls is None:
-            there.url, there.port = str(server.make_url("")).rstrip("/"), server.port or 0
-            yield there
-            return
-        site = web.TCPSite(server.runner, "127.0.0.1", 0, ssl_context=tls)  # type: ignore[arg-type]
-        await site.start()
-        there.port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
-        there.url = f"https://127.0.0.1:{there.port}"
-        try:
-            yield there
-        finally:
-            there.held.set()
 
 
 @pytest.fixture
@@ -144,11 +33,12 @@ async def own() -> AsyncIterator[tuple[Vendor, Outgoing]]:
 
 @dataclass
 class Outside:
-    """Two hosts of the internet, both this machine in truth, which is asked by TLS."""
+    """Two hosts of the internet, both this machine in truth, which is asked by TLS; and ``private``, which the settings
+    name."""
 
     there: Vendor
+    private: Vendor
     outgoing: Outgoing
-    names: Names
 
 
 @pytest.fixture
@@ -164,7 +54,7 @@ async def outside(tmp_path: Path) -> AsyncIterator[Outside]:
         here = [["127.0.0.1"]]
         names = Names({"media.vendor.example": here, "a.cdn.example": here}, there.port)
         outgoing = Outgoing([private.url], resolver=names, context=trusting, connectable=lambda address: True)
-        yield Outside(there, outgoing, names)
+        yield Outside(there, private, outgoing)
         there.held.set()
         await outgoing.close()
 
@@ -358,17 +248,10 @@ async def test_each_redirect_is_judged(location: str, code: str, own: tuple[Vend
 
 async def test_nobody_is_sent_to_an_own_host(outside: Outside) -> None:
     """A host of the internet cannot send us to one that may be private, though the settings name it."""
-    async with vendor() as private:
-        outgoing = Outgoing([private.url], resolver=outside.names, connectable=lambda address: True, context=_blind())
-        error = await refused(outgoing, f"https://media.vendor.example/to?url={private.url}/picture")
-        assert (error.vendor_code, private.seen) == ("url", [])
-        await outgoing.close()
-
-
-def _blind() -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+    private = outside.private
+    assert (await outside.outgoing.fetch(f"{private.url}/picture", WANTED)).content == PICTURE
+    error = await refused(outside.outgoing, f"https://media.vendor.example/to?url={private.url}/picture")
+    assert (error.vendor_code, len(private.seen)) == ("url", 1)
 
 
 async def test_credentials_stay_with_the_first_host(outside: Outside) -> None:

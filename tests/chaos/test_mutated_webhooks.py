@@ -15,7 +15,6 @@ from urllib.parse import parse_qsl, quote, urlencode
 import aiohttp
 import pytest
 from redis.asyncio import Redis
-from structlog.testing import capture_logs
 from yarl import URL
 
 from phone.caller import FAST, Caller
@@ -149,7 +148,7 @@ class Sender:
         status = await self._post(target, body, headers)
         kind = "signed" if signed and fields is not None else "unsigned"
         tally.answers[kind, status] += 1
-        good_statuses = (200, 204, 400) if kind == "signed" else (403, 413)
+        good_statuses = (200, 204, 400, 503) if kind == "signed" else (403, 413)
         if status not in good_statuses:
             tally.strange.append(f"{status} for {kind} {target[:100]} {body[:300]!r}")
 
@@ -165,7 +164,7 @@ class Sender:
             )
         status = await self._post("/voice/outbound", body, headers)
         tally.answers["wish" if knows else "stranger", status] += 1
-        if status not in ((202, 400, 403, 413, 422) if knows else (401,)):
+        if status not in ((202, 400, 403, 409, 413, 422, 503) if knows else (401,)):
             tally.strange.append(f"{status} for a wish {body[:300]!r} {headers}")
 
     def _query(self) -> str:
@@ -238,12 +237,15 @@ async def test_mutated_webhooks(house: House, caplog: pytest.LogCaptureFixture) 
         assert await talks(call)
         await play(house, 300, 900, call)  # what is made once is made
         before = Baseline.now(house.relay)
-        with capture_logs() as logs:
+        with errors() as logs:
             tally = await play(house, scaled(FULL, SMALL), 1, call)
         assert tally.strange == []
-        assert errors(logs) == [] and caplog.records == []
+        assert logs == [] and caplog.records == []
         statuses = {status for _, status in tally.answers}
         assert {200, 204, 202, 400, 401, 403} <= statuses
+        # Where Redis answers too late, on a machine that has other things to do.
+        late = sum(count for (_, status), count in tally.answers.items() if status == 503)
+        assert late <= tally.answers.total() / 100
         assert await before.exceeded(house.relay) == []
         assert len(call.record.session_ids) == 1
     async with Caller(house.relay.url, **phone) as again:  # type: ignore[arg-type]
