@@ -142,6 +142,11 @@ class Numbers:
         ours = {name: old for name, old in change.old.items() if getattr(now.routing, name) == new[name]}
         return await self.route(now, ours)
 
+    async def application(self, sid: str) -> Routing:
+        """Where the calls of a TwiML app go."""
+        app = await self._rest.ask(lambda client: client.applications(sid).fetch_async())
+        return Routing(**{name: str(getattr(app, name) or "") for name in ROUTING if name not in OVERRIDING})
+
     async def _fetch(self, sid: str) -> Number:
         return _number(await self._rest.ask(lambda client: client.incoming_phone_numbers(sid).fetch_async()))
 

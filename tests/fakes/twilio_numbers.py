@@ -20,13 +20,15 @@ RIVALS = {"voice_application_sid": "trunk_sid", "trunk_sid": "voice_application_
 
 
 class NumberBook:
-    """``largest_page``: records of one page, however many are asked for. ``stuck``: fields that no update changes."""
+    """``largest_page``: records of one page, however many are asked for. ``stuck``: fields that no update changes.
+    ``applications``: TwiML apps by their sids."""
 
     def __init__(self, account: str) -> None:
         self._account = account
         self._records: dict[str, dict[str, Any]] = {}
         self.largest_page = 1000
         self.stuck: set[str] = set()
+        self.applications: dict[str, dict[str, str]] = {}
 
     def add(self, number: str, *, voice: bool = True, **fields: str) -> dict[str, Any]:
         """A number as one is bought, but for these fields; what is returned changes with it."""
