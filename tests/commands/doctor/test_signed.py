@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from commands.doctor import serving, signature, websocket
 from commands.doctor.asking import Asker, asking
 from commands.doctor.clock import Dates
-from handlers.keys import DRAINING
+from handlers.keys import DRAIN, RELAY_SOCKET
 from tests.calls.front import Front
 from tests.fakes.stranger import stranger
 from tests.running import Running, running, write_agent
@@ -107,14 +107,15 @@ async def test_a_relay_in_development_mode(relays: Relays, asker: Asker) -> None
 
 
 async def test_a_relay_that_leaves(relays: Relays, asker: Asker, client_tls: ssl.SSLContext) -> None:
-    """It is a warning: another one is about to come."""
+    """It is a warning: another one is about to come. Sockets of calls in progress are opened for some time yet."""
     async with relays.relay() as relay:
-        relay.app[DRAINING].set()
-        for finding in (
-            await serving.look(relays.url, asker),
-            await signature.look(relays.url, [TOKEN], asker),
-            await websocket.look(relays.url, TOKEN, client_tls),
-        ):
+        drain = relay.app[DRAIN]
+        await drain.run(relay.app[RELAY_SOCKET], lambda seconds: None)
+        found = [await serving.look(relays.url, asker), await signature.look(relays.url, [TOKEN], asker)]
+        assert (await websocket.look(relays.url, TOKEN, client_tls)).status == "ok"
+        drain.handing_on = True
+        found.append(await websocket.look(relays.url, TOKEN, client_tls))
+        for finding in found:
             assert finding.status == "warning" and "is leaving" in finding.detail
 
 
