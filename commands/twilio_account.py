@@ -38,22 +38,27 @@ def missing_for_rest(settings: Settings) -> list[str]:
     return missing
 
 
+def lacks_permission(error: ChannelError) -> bool:
+    """Whether Twilio knows the key, which may not do what was asked."""
+    return error.vendor_code == NO_PERMISSION or (error.status == 403 and error.vendor_code != SUSPENDED)
+
+
 def refusal(error: ChannelError, settings: Settings) -> tuple[str, str]:
     """What Twilio, or nobody, has answered; and the setting or the permission that mends it."""
     code = f", its error {error.vendor_code}" if error.vendor_code else ""
     said = f"({error.status}{code})"
     pair = "TWILIO_API_KEY and TWILIO_API_SECRET" if settings.twilio_api_key else "TWILIO_AUTH_TOKEN"
     base = " and TWILIO_API_BASE" if settings.twilio_api_base else ""
+    if lacks_permission(error):
+        return (
+            f"The API key may not do this {said}.",
+            "Give it the permissions to read and update Phone Numbers, or set TWILIO_API_KEY to a Standard key.",
+        )
     match error.status:
-        case 401 if error.vendor_code != NO_PERMISSION:
+        case 401:
             return f"Twilio does not accept the credentials {said}.", f"Check TWILIO_ACCOUNT_SID, {pair}."
-        case 403 if error.vendor_code == SUSPENDED:
+        case 403:
             return f"The account is suspended or closed {said}.", "See the Console, or ask Twilio's support."
-        case 401 | 403:
-            return (
-                f"The API key may not do this {said}.",
-                "Give it the permissions to read and update Phone Numbers, or set TWILIO_API_KEY to a Standard key.",
-            )
         case 404:
             return f"Twilio knows no such thing {said}.", f"Check TWILIO_ACCOUNT_SID{base}."
         case 400:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable
@@ -46,9 +47,10 @@ async def look(public_url: str, *, resolve: Resolve = resolve, deadline: float =
             f"{host} takes no connection on port {port} within {deadline:g} s.",
             f"Open port {port} in the firewall or security group.",
         )
-    except ConnectionRefusedError:
-        return failed(f"Nothing listens on port {port} of {host}.", f"Start the proxy or tunnel there. {START}")
     except OSError as error:
+        # Of a name with several addresses asyncio tells only in words what each has answered.
+        if f"[Errno {errno.ECONNREFUSED}]" in str(error):
+            return failed(f"Nothing listens on port {port} of {host}.", f"Start the proxy or tunnel there. {START}")
         return failed(f"{host} cannot be connected to ({type(error).__name__}).", "Check the network and PUBLIC_URL.")
     writer.transport.abort()
     if not any(_is_public(each) for each in addresses):

@@ -56,10 +56,7 @@ def explained(answer: Answer, url: str, prefix: str) -> Finding:
         case 502 | 503 | 504 | 520 | 521 | 522 | 523 | 524 | 530:
             return failed(f"The proxy is there and cannot reach the relay ({status}){server}.", START)
         case _ if "<html" in answer.body[:2000].lower():
-            return failed(
-                f"A web page answers instead of the relay ({status}){server}.",
-                LEADS,
-            )
+            return failed(f"A web page answers instead of the relay ({status}){server}.", LEADS)
     return failed(f"Something else answers ({status}){server}.", LEADS)
 
 
@@ -82,7 +79,7 @@ def _ngrok(code: str, url: str) -> Finding:
         case "6024":
             return failed(
                 "ngrok shows its warning page instead of the relay (ERR_NGROK_6024).",
-                "It is meant for browsers: take off what makes requests look like one, or use a paid plan.",
+                "Twilio is not shown it, unless something makes requests look like a browser's; a paid plan has none.",
             )
     return failed(
         f"ngrok answers with an error (ERR_NGROK_{code}).", f"See https://ngrok.com/docs/errors/err_ngrok_{code}"

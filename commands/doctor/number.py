@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 from channels.twilio.numbers import BUY_ONE, NoNumber, Number, Numbers, Routing
 from commands.doctor.finding import Finding, failed, ok, warning
+from commands.doctor.twilio import refused
 from commands.number import our_routing
-from commands.twilio_account import refusal
 from config.settings import Settings
 from handlers.messaging import make_rest
 from relay.errors import ChannelError
@@ -25,7 +25,7 @@ async def look(settings: Settings) -> Finding:
     except NoNumber as error:
         return failed(str(error), "Correct TWILIO_PHONE_NUMBER; relay number list shows what there is.")
     except ChannelError as error:
-        return failed(*refusal(error, settings))
+        return refused(error, settings)
     finally:
         await rest.close()
 

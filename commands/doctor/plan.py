@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -58,7 +59,7 @@ async def diagnose(settings: Settings, news: News) -> dict[str, Finding]:
         return await examine(checks, news)
 
 
-def _parts(settings: Settings, context: Any, dates: Dates) -> list[Check]:
+def _parts(settings: Settings, context: ssl.SSLContext, dates: Dates) -> list[Check]:
     """What a relay needs whether anybody can reach it or not."""
     models = {settings.openai_model}
 
@@ -102,7 +103,7 @@ def _parts(settings: Settings, context: Any, dates: Dates) -> list[Check]:
     ]
 
 
-def _public(settings: Settings, asker: Asker, context: Any) -> list[Check]:
+def _public(settings: Settings, asker: Asker, context: ssl.SSLContext) -> list[Check]:
     url, tokens = settings.public_url, [token.get_secret_value() for token in settings.twilio_auth_token]
     if url is None:
         alone = warning(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from channels.twilio.account import Standing, may_list_numbers, standing
 from commands.doctor.clock import Dates
 from commands.doctor.finding import Finding, failed, ok, warning
-from commands.twilio_account import refusal
+from commands.twilio_account import lacks_permission, refusal
 from config.settings import Settings
 from handlers.messaging import make_rest
 from relay.errors import ChannelError, ChannelRejected
@@ -23,7 +23,7 @@ async def look(settings: Settings, dates: Dates) -> Finding:
         if settings.twilio_api_key is not None:
             await _by_key(settings, dates)
     except ChannelError as error:
-        return failed(*refusal(error, settings))
+        return refused(error, settings)
     if own is None and settings.twilio_auth_token:
         return failed(
             "TWILIO_AUTH_TOKEN is not that of TWILIO_ACCOUNT_SID: its calls are refused, for no signature matches.",
@@ -34,6 +34,11 @@ async def look(settings: Settings, dates: Dates) -> Finding:
     if own is not None and own.type == "Trial":
         return ok("The account is a trial: callers hear Twilio's notice first, and only verified numbers are called.")
     return ok("The account takes the credentials.")
+
+
+def refused(error: ChannelError, settings: Settings) -> Finding:
+    """A key that may not look at numbers may be all that calls and texts need."""
+    return (warning if lacks_permission(error) else failed)(*refusal(error, settings))
 
 
 async def _by_tokens(settings: Settings, dates: Dates) -> Standing | None:

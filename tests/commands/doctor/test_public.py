@@ -263,7 +263,7 @@ async def test_a_relay_that_is_not_quite_well(
             "ngrok http PORT --url https://loc",
         ),
         (502, {}, f"{PAGE} ERR_NGROK_8012", "nothing listens where it leads", "relay serve"),
-        (200, {"ngrok-error-code": "ERR_NGROK_6024"}, PAGE, "shows its warning page", "browsers"),
+        (200, {"ngrok-error-code": "ERR_NGROK_6024"}, PAGE, "shows its warning page", "browser"),
         (403, {"ngrok-error-code": "ERR_NGROK_727"}, PAGE, "ERR_NGROK_727", "ngrok.com/docs/errors/err_ngrok_727"),
     ],
 )
