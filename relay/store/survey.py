@@ -28,8 +28,18 @@ class Survey:
         return ".".join(map(str, self.version))
 
 
-async def survey(redis: Redis) -> Survey:
-    """Raises StoreError."""
+async def survey(redis: Redis, *, tries: int = 3) -> Survey:
+    """Raises StoreError. A server that is late is asked again: who looks for what is wrong may be busy itself."""
+    for _ in range(tries - 1):
+        try:
+            return await _survey(redis)
+        except StoreError as error:
+            if why(error) != "late":
+                raise
+    return await _survey(redis)
+
+
+async def _survey(redis: Redis) -> Survey:
     with translate():
         server: Mapping[str, Any] = await redis.info("server")
         memory: Mapping[str, Any] = await redis.info("memory")
