@@ -19,7 +19,6 @@ WHISPER = "/voice/whisper"
 STATUS = "/voice/status"
 AMD = "/voice/amd"
 OUTBOUND = "/voice/outbound"
-FALLBACK = "/voice/fallback"
 
 PROVIDER = "provider"
 SECOND = "second"
