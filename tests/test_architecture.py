@@ -125,6 +125,7 @@ def test_only_settings_read_the_environment() -> None:
         "relay/store/server.py",  # PATH
         "commands/call.py",  # what the terminal can show
         "commands/local_server.py",  # handed on to the server it starts
+        "commands/listening.py",  # what systemd tells a process
     }
     found = {
         name(file)
