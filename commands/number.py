@@ -71,7 +71,7 @@ def list_() -> None:
     ours = our_routing(settings.public_url).voice_url if settings.public_url else ""
     width = max(len(each.number) for each in found)
     for each in found:
-        click.echo(f"{each.number:<{width}}  {_goes_to(each, ours)}")
+        click.echo(f"{each.number:<{width}}  {goes_to(each, ours)}")
 
 
 @number.command(short_help="Point a number at this relay.")
@@ -133,7 +133,8 @@ def _with_numbers(settings: Settings, work: Callable[[Numbers], Awaitable[T]]) -
     return asyncio.run(run())
 
 
-def _goes_to(number: Number, ours: str) -> str:
+def goes_to(number: Number, ours: str = "") -> str:
+    """Who has its calls, for people. ``ours``: the voice URL that is this relay's."""
     if not number.voice:
         return "takes no calls (no Voice capability)"
     routing = number.routing
@@ -163,8 +164,13 @@ def _tell(change: Change) -> None:
         if name in new:
             note = ", which had the number's calls until now" if old[name] else ", which has its calls from now on"
             click.echo(f"  {what:<{width}}  {old[name] or 'none'} -> {new[name] or 'none'}{note}")
-    options = [word for name, value in old.items() for word in (f"--{name.replace('_', '-')}", value)]
-    click.echo(f"To undo it:\n  relay number set {number} {shlex.join(options)}")
+    click.echo(f"To undo it:\n  {undo_line(change)}")
+
+
+def undo_line(change: Change) -> str:
+    """The command that takes it back."""
+    options = [word for name, value in change.old.items() for word in (f"--{name.replace('_', '-')}", value)]
+    return f"relay number set {change.number.number} {shlex.join(options)}"
 
 
 def _address(routing: Routing, names: tuple[str, str]) -> str:
