@@ -9,7 +9,7 @@ MAIN := @sh commands/install.sh requirements/requirements.txt
 DEV := @sh commands/install.sh requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run call test lint check format bench up down clean
+.PHONY: help install run dev call test lint check format bench up down clean
 
 help: # lists the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s%s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,10 @@ install: ## make .venv and install everything again
 run: ## start the server on 127.0.0.1:8080
 	$(MAIN)
 	@exec $(VENV)/python -I -S commands/under_make.py $(VENV)/relay serve $(ARGS)
+
+dev: ## start it with a tunnel and the number connected; what is edited is live
+	$(MAIN)
+	@exec $(VENV)/python -I -S commands/under_make.py $(VENV)/relay dev $(ARGS)
 
 call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
 	$(MAIN)

@@ -17,7 +17,7 @@ import pytest
 from config.settings import env_example, settings_table
 from config.values import CHECKOUT
 
-TARGETS = {"install", "run", "call", "test", "lint", "format", "bench", "up", "down", "clean"}
+TARGETS = {"install", "run", "dev", "call", "test", "lint", "format", "bench", "up", "down", "clean"}
 
 
 def read(name: str) -> str:
@@ -182,10 +182,13 @@ def test_exit_status(checkout: Path, status: int, reported: int) -> None:
 
 
 def test_second_run_installs_nothing(checkout: Path) -> None:
-    """As long as nothing changed, `make run` goes straight to the server; a changed pin is installed first."""
+    """As long as nothing changed, `make run` goes straight to the server, and `make dev` to its own with whatever it is
+    given; a changed pin is installed first."""
     script(checkout / ".venv" / "bin" / "relay", '#!/bin/sh\necho "relay $*"\n')
     done = subprocess.run(["make", "run"], cwd=checkout, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == "relay serve\n"
+    done = subprocess.run(["make", "dev", "ARGS=--no-tunnel"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == "relay dev --no-tunnel\n"
     (checkout / ".venv" / "bin" / "python").unlink()
     pip_only = f'#!/bin/sh\n[ "$1" = -I ] && exec {sys.executable} "$@"\necho "python $*"\n'
     script(checkout / ".venv" / "bin" / "python", pip_only)
