@@ -140,6 +140,14 @@ def test_systemd() -> None:
     assert str(settings.data_dir) == f"/var/lib/{unit()['StateDirectory'][0]}"
     assert unit_environment(8081)["XDG_RUNTIME_DIR"] == f"/run/{unit(8081)['RuntimeDirectory'][0]}"
     assert int(unit()["LimitNOFILE"][0]) > 4 * DEFAULTS.max_calls
+    assert unit()["Type"] == ["notify"]
+
+
+def test_systemd_keeps_the_port() -> None:
+    """The socket is opened where the unit's process would listen by itself, and the unit does not start without it."""
+    socket = read("deploy/relay@.socket")
+    assert f"\nListenStream={unit_environment()['HOST']}:%i\n" in socket and "\nWantedBy=sockets.target\n" in socket
+    assert "\nRequires=relay@%i.socket\n" in read("deploy/relay@.service")
 
 
 def test_compose() -> None:
