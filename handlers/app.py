@@ -22,6 +22,9 @@ from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.calls import Calls
 from handlers.connecting import Connector
+from handlers.dashboard_access import Access
+from handlers.dashboard_login import Login
+from handlers.dashboard_pages import Pages
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
 from handlers.guard import TwilioGate
@@ -95,8 +98,9 @@ async def build_app(
     agents = open_catalogue(settings, tools)
     watch_agents = AgentWatch(agents)
     tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+    address = PublicAddress.parse(settings.public_url) if settings.public_url else None
     gate = TwilioGate(
-        PublicAddress.parse(settings.public_url) if settings.public_url else None,
+        address,
         TwilioSignatures(tokens) if tokens else None,
     )
     keys = ticket_keys(tokens, settings.data_dir)
@@ -171,6 +175,8 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
+    access = Access(settings.dashboard_token.get_secret_value() if settings.dashboard_token else "", address)
+    pages = Pages(access)
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     add_routes(
         app,
@@ -189,6 +195,8 @@ async def build_app(
             status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=lambda: drain.begun),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
+            login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
+            pages=pages,
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
