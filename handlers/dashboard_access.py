@@ -25,7 +25,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from handlers.bearer import problem
-from handlers.guard import closed, is_own_page
+from handlers.guard import closed, is_own_page, vouch
 from handlers.signatures import PublicAddress
 
 DASHBOARD = "/dashboard"
@@ -142,6 +142,7 @@ class Access:
                 429, "too_many_failures", "Too many wrong tokens; wait a minute.", {"Retry-After": str(math.ceil(wait))}
             )
         if self._told and hmac.compare_digest(_digest(given), self._told):
+            vouch(request)
             return True
         self._failures.add(client, now)
         return False
@@ -164,7 +165,10 @@ class Access:
             return None
         # It is as we wrote it.
         expires = int(statement.partition(".")[0])
-        return Session(expires, self._sign("csrf", statement)) if self._clock() < expires else None
+        if self._clock() >= expires:
+            return None
+        vouch(request)
+        return Session(expires, self._sign("csrf", statement))
 
     def begin(self, response: web.StreamResponse) -> None:
         """Puts a new session into the answer."""
