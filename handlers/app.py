@@ -39,6 +39,7 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
+from handlers.monitoring import make_monitoring
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -59,14 +60,17 @@ from relay.store.callstatus import CallStatus
 from relay.store.client import connect, translate
 from relay.store.due import Due
 from relay.store.effects import Effects
+from relay.store.events import Events
 from relay.store.outbound import OutboundCalls
 from relay.store.tickets import Tickets as TicketRecord
+from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
 
 EFFECTS_LABEL = b"relay: effects key 1"
 FLUSH_DEADLINE = 5.0
 AFTER_CALL_DEADLINE = 5.0
+TRACE_DEADLINE = 1.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
@@ -126,6 +130,13 @@ async def build_app(
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
     after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
+    access = Access(
+        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
+        address,
+        client=lambda request: client_address(request, settings.trusted_hops),
+    )
+    worker = worker_id()
+    monitoring = make_monitoring(settings, redis, stores, access, Events(worker), agents, tools, telemetry, keys)
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -144,6 +155,8 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
+        trail=monitoring.trail,
+        worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
@@ -185,11 +198,6 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
-    access = Access(
-        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
-        address,
-        client=lambda request: client_address(request, settings.trusted_hops),
-    )
     pages = Pages(access)
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
@@ -219,6 +227,7 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
+            monitoring=monitoring,
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -228,6 +237,7 @@ async def build_app(
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
         intake.budget.start()
+        monitoring.traces.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -239,6 +249,7 @@ async def build_app(
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
         await intake.budget.close(FLUSH_DEADLINE)
+        await monitoring.traces.close(TRACE_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

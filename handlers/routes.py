@@ -16,6 +16,7 @@ from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.monitoring import Monitoring
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -49,6 +50,7 @@ class Handlers:
     metrics: Metrics
     login: Login
     pages: Pages
+    monitoring: Monitoring
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -78,6 +80,7 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(METRICS, handlers.metrics.show)
     handlers.login.add_routes(app)
     handlers.pages.add_routes(app)
+    handlers.monitoring.add_routes(app)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:

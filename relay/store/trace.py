@@ -45,8 +45,9 @@ def hash_key(hashed: str) -> str:
 
 
 class Traces:
-    """``ttl``: seconds an entry is kept after the latest. ``key``: of the hashes persons are shown by. ``lost``: told
-    how many entries were dropped. ``start`` begins the one task, ``close`` ends it."""
+    """``ttl``: seconds a trace is kept after its latest entry. ``key``: of the hashes that stand for people. ``model``:
+    the one of requests that name none. ``lost``: told how many entries were dropped. ``start`` begins the one task,
+    ``close`` ends it."""
 
     def __init__(
         self,
@@ -55,6 +56,7 @@ class Traces:
         *,
         ttl: float,
         key: bytes,
+        model: str = "",
         lost: Callable[[int], object],
         window: float = WINDOW,
         most: int = MOST_WAITING,
@@ -63,6 +65,7 @@ class Traces:
         self._events = events
         self._ttl_ms = int(ttl * 1000)
         self._key = key
+        self._model = model
         self._lost = lost
         self._window = window
         self._most = most
@@ -93,6 +96,8 @@ class Traces:
 
     def add(self, trail: ConversationTrail, entry: Entry) -> None:
         """Never waits, never raises."""
+        for asked in entry.get("rounds", ()):
+            asked["model"] = asked["model"] or self._model
         if len(self._waiting) < self._most:
             self._waiting.append((trail, entry))
             self._wake.set()
@@ -100,7 +105,7 @@ class Traces:
             self._lost(1)
 
     async def _run(self) -> None:
-        while not self._closing:
+        while not self._closing or self._waiting:
             await self._wake.wait()
             await asyncio.sleep(self._window)
             self._wake.clear()
