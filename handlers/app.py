@@ -23,7 +23,7 @@ from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
-from handlers.calls import Calls
+from handlers.calls import Calls, untraced
 from handlers.connecting import Connector
 from handlers.dashboard_access import Access
 from handlers.dashboard_login import Login
@@ -39,13 +39,13 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
-from handlers.monitoring import make_monitoring
+from handlers.monitoring import is_watched, make_monitoring, people_key
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.stores import AFTER_CALLS, open_stores
+from handlers.stores import AFTER_CALLS, open_stores, open_traces
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
@@ -135,8 +135,8 @@ async def build_app(
         address,
         client=lambda request: client_address(request, settings.trusted_hops),
     )
-    worker = worker_id()
-    monitoring = make_monitoring(settings, redis, stores, access, Events(worker), agents, tools, telemetry, keys)
+    worker, hashing = worker_id(), people_key(settings, keys)
+    traces = open_traces(settings, redis, Events(worker), hashing, telemetry.trace_dropped.inc)
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -155,7 +155,7 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
-        trail=monitoring.trail,
+        trail=traces.of if is_watched(settings) else untraced,
         worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
@@ -227,7 +227,7 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
-            monitoring=monitoring,
+            monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -237,7 +237,7 @@ async def build_app(
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
         intake.budget.start()
-        monitoring.traces.start()
+        traces.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -249,7 +249,7 @@ async def build_app(
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
         await intake.budget.close(FLUSH_DEADLINE)
-        await monitoring.traces.close(TRACE_DEADLINE)
+        await traces.close(TRACE_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

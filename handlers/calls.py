@@ -42,6 +42,11 @@ from relay.writer import epoch_ms
 CHANNEL = "voice"
 
 
+def untraced(call_sid: str, channel: str, person: str) -> Trail:
+    """For calls that nobody may look at."""
+    return NoTrail()
+
+
 class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
@@ -70,7 +75,7 @@ class Calls:
         left: Callable[[str], object] = lambda call_sid: None,
         fresh: Callable[[], Awaitable[object]] | None = None,
         can_transfer: bool = False,
-        trail: Callable[[str, str, str], Trail] = lambda call_sid, channel, person: NoTrail(),
+        trail: Callable[[str, str, str], Trail] = untraced,
         worker: str = "",
     ) -> None:
         self._agents = agents

@@ -1,4 +1,4 @@
-"""What is kept of calls for an operator, and how it is shown, put together from the settings."""
+"""What an operator is shown of calls, agents and people, put together from the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from aiohttp import web
-from redis.asyncio import Redis
 
 from config.definition import AgentDefinition
 from config.settings import Settings
@@ -17,12 +16,7 @@ from handlers.dashboard_access import Access
 from handlers.masking import Masking
 from handlers.profiles import Profiles
 from handlers.stores import Stores
-from relay.store.events import Events
-from relay.store.monitor import Monitor
-from relay.store.trace import Traces
-from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox
-from relay.trace import NoTrail, Trail
 from relay.writer import epoch_ms
 
 PEOPLE_LABEL = b"relay: key of people's hashes 1"
@@ -30,16 +24,8 @@ PEOPLE_LABEL = b"relay: key of people's hashes 1"
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
-    """``traces`` is to be started, and closed when there are no more calls."""
-
-    traces: Traces
     conversations: ConversationRoutes
     profiles: Profiles
-    watched: bool
-
-    def trail(self, conversation: str, channel: str, person: str) -> Trail:
-        """Nothing is kept that nobody may ever look at."""
-        return self.traces.of(conversation, channel, person) if self.watched else NoTrail()
 
     def add_routes(self, app: web.Application) -> None:
         self.conversations.add_routes(app)
@@ -48,43 +34,36 @@ class Monitoring:
 
 def make_monitoring(
     settings: Settings,
-    redis: Redis,
     stores: Stores,
     access: Access,
-    events: Events,
     agents: Mapping[str, AgentDefinition],
     tools: ToolBox,
-    telemetry: Telemetry,
-    keys: Sequence[bytes],
+    key: bytes,
 ) -> Monitoring:
-    """``keys``: those of tickets."""
-    key = people_key(settings, keys)
-    monitor = Monitor(redis, longest=stores.archive.longest, now_ms=epoch_ms)
+    """``key``: as made below."""
     views = Views(Masking(show=bool(settings.dashboard_show_words)), tools, key, epoch_ms)
+
+    def model_name(agent: AgentDefinition) -> str:
+        return agent.model or settings.openai_model
+
     return Monitoring(
-        traces=Traces(
-            redis,
-            events,
-            ttl=settings.call_history_hours * 3600,
-            key=key,
-            model=settings.openai_model,
-            lost=telemetry.trace_dropped.inc,
-        ),
-        conversations=ConversationRoutes(access, monitor, stores.people, views),
-        profiles=Profiles(
-            access, monitor, stores.people, agents, lambda agent: agent.model or settings.openai_model, views
-        ),
-        watched=access.needs_token or settings.public_url is None,
+        ConversationRoutes(access, stores.monitor, stores.people, views),
+        Profiles(access, stores.monitor, stores.people, agents, model_name, views),
     )
 
 
+def is_watched(settings: Settings) -> bool:
+    """Whether anybody may ever look at what is kept for an operator; if not, it is not kept."""
+    return settings.dashboard_token is not None or settings.public_url is None
+
+
 def people_key(settings: Settings, keys: Sequence[bytes]) -> bytes:
-    """The same in all processes; and, as long as there is TWILIO_AUTH_TOKEN, not known to who has DASHBOARD_TOKEN only:
-    they could try all telephone numbers."""
+    """Of the hashes that stand for people; ``keys``: those of tickets. It is the same in all processes and, where there
+    is TWILIO_AUTH_TOKEN, not known to who has DASHBOARD_TOKEN only: they could try all telephone numbers."""
     secret = keys[0]
     if settings.dashboard_token is not None and not settings.twilio_auth_token:
         secret = settings.dashboard_token.get_secret_value().encode()
     return hmac.digest(secret, PEOPLE_LABEL, sha256)
 
 
-__all__ = ["Monitoring", "make_monitoring", "people_key"]
+__all__ = ["Monitoring", "is_watched", "make_monitoring", "people_key"]
