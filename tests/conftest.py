@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
+from tests.relay.store.groups import RedisCluster, RedisSentinels, redis_cluster, redis_sentinels
 
 # `make test` runs these tests: a make that one of them starts is not to take itself for a part of that one.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -68,3 +69,17 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.flushall()
     yield client
     await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """A Cluster of three masters that lives as long as the test run."""
+    with redis_cluster() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sentinels() -> Iterator[RedisSentinels]:
+    """A master with a replica and a Sentinel that live as long as the test run; which is which changes."""
+    with redis_sentinels() as made:
+        yield made

@@ -139,6 +139,7 @@ async def test_a_store_that_is_away(fragile: FragileRedis, weak: Redis, clock: C
             await asking
 
 
+@pytest.mark.parametrize("redis_url", ["one server"], indirect=True)
 @settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
 def test_two_hundred_callers_race_for_twenty_tours(redis_url: str, random: object) -> None:
