@@ -40,6 +40,7 @@ from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
+from handlers.store_check import StoreCheck
 from handlers.stores import AFTER_CALLS, open_stores
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
@@ -52,7 +53,7 @@ from relay.conversations import Conversations
 from relay.jobs import Jobs
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
-from relay.store.client import connect, translate
+from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.outbound import OutboundCalls
@@ -246,12 +247,7 @@ def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
 
 
 def _checks(redis: Redis, warmth: Warmth, endpoint: Endpoint) -> dict[str, Check]:
-    async def store() -> str:
-        with translate():
-            await redis.ping()
-        return "ok"
-
     async def model() -> str:
         return AWAY if not warmth.answers() else "rehearsal" if endpoint.rehearsal else "ok"
 
-    return {"redis": store, "model": model}
+    return {"redis": StoreCheck(redis), "model": model}

@@ -26,9 +26,12 @@ METRICS = "/metrics"
 CHECK_DEADLINE = 0.5
 FRESH_FOR = 1.0
 AWAY = "away"
+EVICTS = "evicts"
+"""It answers, and may throw away what it was given (``store_check.py``)."""
 
 Check = Callable[[], Awaitable[str]]
-"""Asks one dependency; "ok", or another word that is shown as it is ("away", "rehearsal"). An error means "away"."""
+"""Asks one dependency; "ok", or another word that is shown as it is ("away", "evicts", "rehearsal"). An error means
+"away"."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +68,8 @@ class Health:
         if self._draining():
             return _json({"status": "draining", **self._found}, status=503)
         found = await self._ask()
-        return _json({"status": "degraded" if AWAY in found.values() else "ok", **found})
+        degraded = not {AWAY, EVICTS}.isdisjoint(found.values())
+        return _json({"status": "degraded" if degraded else "ok", **found})
 
     async def _ask(self) -> dict[str, str]:
         async with self._asking:

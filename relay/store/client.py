@@ -26,6 +26,9 @@ from relay.store.cluster import Cluster
 from relay.store.connections import DEADLINE, Node, UnixConnection, Ways
 from relay.store.sentinel import master_of
 
+STORED_WITHIN = 0.6
+"""Seconds that a webhook waits for what it has to store: what is answered later than a second may be given up."""
+
 REDIS_PORT, SENTINEL_PORT = 6379, 26379
 
 
@@ -86,4 +89,4 @@ def translate() -> Iterator[None]:
         raise StoreError(f"Redis: {type(error).__name__}") from error
 
 
-__all__ = ["DEADLINE", "connect", "translate"]
+__all__ = ["DEADLINE", "STORED_WITHIN", "connect", "translate"]

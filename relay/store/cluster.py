@@ -10,7 +10,7 @@ connections anew after every error.
     no answer            which slots, all at once, by one task however many wait for it
 
 A script's keys need one hash tag. ``delete`` and ``pipeline`` take any keys: pipelines are split by node and are no
-transactions. ``scan_iter``, ``keys`` and ``flushall`` ask every master; what else has no key goes to any node.
+transactions. ``scan_iter``, ``keys``, ``flushall`` and ``ping`` ask every master; what else has no key any node.
 """
 
 from __future__ import annotations
@@ -62,7 +62,10 @@ class Cluster(Redis):
 
     async def execute_command(self, *args: Any, **options: Any) -> Any:
         if merge := _EVERYWHERE.get(args[0]):
-            return merge([await client.execute_command(*args, **options) for client in await self.masters()])
+            masters = await self.masters()
+            if not masters:
+                raise ConnectionError("no node of the Cluster answers")
+            return merge([await client.execute_command(*args, **options) for client in masters])
         (answer,) = await self.run([(args, options)])
         if isinstance(answer, Exception):
             raise answer
@@ -258,7 +261,11 @@ def _slot_of(key: Any) -> int:
     return slot
 
 
-_EVERYWHERE: dict[str, Callable[[list[Any]], Any]] = {"KEYS": lambda found: [*chain(*found)], "FLUSHALL": all}
-_KEYLESS = frozenset({"PING", "INFO", "CONFIG", "SCRIPT", "CLIENT", "CLUSTER", "COMMAND", "PUBLISH", "SCAN"})
+_EVERYWHERE: dict[str, Callable[[list[Any]], Any]] = {
+    "KEYS": lambda found: [*chain(*found)],
+    "FLUSHALL": all,
+    "PING": all,
+}
+_KEYLESS = frozenset({"INFO", "CONFIG", "SCRIPT", "CLIENT", "CLUSTER", "COMMAND", "PUBLISH", "SCAN"})
 
 __all__ = ["Cluster"]
