@@ -40,7 +40,6 @@ from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.store_check import StoreCheck
 from handlers.stores import AFTER_CALLS, open_stores
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
@@ -53,6 +52,7 @@ from relay.conversations import Conversations
 from relay.jobs import Jobs
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
+from relay.store.checking import StoreCheck
 from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.effects import Effects

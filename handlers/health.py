@@ -17,6 +17,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from handlers.guard import closed, from_outside, is_own, vouch
+from relay.store.checking import EVICTS
 from relay.telemetry import Telemetry
 
 LIVE = "/health/live"
@@ -26,8 +27,6 @@ METRICS = "/metrics"
 CHECK_DEADLINE = 0.5
 FRESH_FOR = 1.0
 AWAY = "away"
-EVICTS = "evicts"
-"""It answers, and may throw away what it was given (``store_check.py``)."""
 
 Check = Callable[[], Awaitable[str]]
 """Asks one dependency; "ok", or another word that is shown as it is ("away", "evicts", "rehearsal"). An error means

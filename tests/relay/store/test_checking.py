@@ -8,8 +8,8 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from handlers.store_check import StoreCheck
 from relay.errors import StoreError
+from relay.store.checking import StoreCheck
 from relay.store.client import connect
 from tests.handlers.standins import Clock
 from tests.relay.store.groups import RedisCluster
