@@ -71,6 +71,11 @@ class FragileRedis:
         with redis.Redis(**place, socket_timeout=5) as client:
             return client.execute_command(*words)
 
+    @property
+    def role(self) -> str:
+        """``master`` or ``slave``."""
+        return str(self.admin("ROLE")[0].decode())
+
     def answers(self) -> bool:
         try:
             return bool(self.admin("PING"))
