@@ -27,7 +27,7 @@ tools = {NAMES}
 [says]
 fillers = []
 """
-ANSWERED = 10.0  # seconds; what takes longer counts as a call that was lost
+ANSWERED = 30.0  # seconds; what takes longer counts as a call that was lost
 
 Lines = list[tuple[str, str]]
 

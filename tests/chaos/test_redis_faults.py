@@ -26,9 +26,9 @@ from tests.running import running, write_agent
 
 CALLS = scaled(100, 12)
 SECONDS = scaled(60, 1)  # that a fault lasts
-RHYTHM = 1.0 if SECONDS > 10 else 0.2
+RHYTHM = 2.0 if SECONDS > 10 else 0.2  # seconds between two turns of a call
 SLOW = 0.5  # seconds a command takes
-HEALED = 20.0  # seconds after which all of it must be written
+HEALED = 30.0  # seconds after which all of it must be written
 
 Strike = Callable[[Talk], AbstractAsyncContextManager[None]]
 """The fault begins, and has passed at the end."""
