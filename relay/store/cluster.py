@@ -1,8 +1,8 @@
 """A client of a Redis Cluster: every command goes to the node that has its key's slot.
 
 It is made of one plain client a node. The library's own (``RedisCluster``, 8.1) has no blocking pool (a command beyond
-its size fails at once), sends ASKING on another connection than the command it is for, keeps asking a dead node as
-long as only pipelines are used, runs a thread and an event loop for every command of a transaction, and makes all
+its size fails at once), may send ASKING on another connection than the command it is for, never leaves a dead node
+while only pipelines are used, runs a thread with an event loop for every command of a transaction, and makes all
 connections anew after every error.
 
     MOVED, ASK           the command was not carried out: it is sent to where it belongs, within the same try
@@ -47,7 +47,6 @@ class Cluster(Redis):
     """``seeds``: some of the nodes, asked until one tells of the others, and again when all those are silent."""
 
     def __init__(self, seeds: Sequence[Node], ways: Ways) -> None:
-        # A command that has no key may go to the first seed: its pool is also what the library's own parts ask.
         self._ways = ways
         self._seeds = list(seeds)
         self._nodes: dict[Node, Redis] = {}
@@ -56,6 +55,7 @@ class Cluster(Redis):
         self._suspects: set[Node] = set()
         self._asking: asyncio.Task[None] | None = None
         self._asked_at = float("-inf")
+        # What the library does past ``execute_command``, such as listening to a channel, it does by this pool.
         super().__init__(connection_pool=self._at(self._seeds[0]).connection_pool)
 
     # -- what commands go through
@@ -109,7 +109,7 @@ class Cluster(Redis):
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """The answers, an error in place of its own command's. Each node is asked once, all at the same time."""
-        if not any(owner is not None for owner in self._owners):
+        if not self._known:
             await self._learn()
         slots = [_slot(args) for args, _ in commands]
         if any(self._owner(slot) in self._suspects for slot in slots):
@@ -165,7 +165,7 @@ class Cluster(Redis):
         return answers
 
     def _owner(self, slot: int | None) -> Node:
-        """Whoever answered last for what has no slot, or one that nobody is known to have."""
+        """For what has no slot, or one of which nobody knows, some node that does not fail."""
         owner = None if slot is None else self._owners[slot]
         if owner is None:
             owner = next((node for node in self._known if node not in self._suspects), self._seeds[0])
