@@ -38,18 +38,34 @@ class Batch:
         self._window = window
         self._waiting: list[Call] = []
         self._task: asyncio.Task[None] | None = None
+        self._resting = False
 
     async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """The script's answer. Raises StoreError. A cancel leaves it run or not."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.append(([len(keys), *keys, *args], answer))
+        call = ([len(keys), *keys, *args], answer)
+        self._waiting.append(call)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._send_all(), name="store batch")
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self._drop(call)
+            raise
+
+    def _drop(self, call: Call) -> None:
+        """Nobody waits for it any more: it is not sent, and where it was the last nothing is."""
+        if call in self._waiting:
+            self._waiting.remove(call)
+        if self._task is not None and self._resting and not self._waiting:
+            self._task.cancel()
+            self._task = None
 
     async def _send_all(self) -> None:
         while self._waiting:
+            self._resting = True
             await asyncio.sleep(self._window)
+            self._resting = False
             calls, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
                 with translate():

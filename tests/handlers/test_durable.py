@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
@@ -19,7 +19,7 @@ from tests.handlers.standins import serving
 from tests.handlers.test_status import status
 from tests.handlers.test_twilio_status import GATE, form, post
 from tests.handlers.voice_phone import phone
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis
 
 CONNECTIONS, AT_ONCE = 4, 8
 Post = Callable[[bool], Awaitable[int]]
@@ -27,14 +27,8 @@ Post = Callable[[bool], Awaitable[int]]
 
 
 @pytest.fixture
-def server() -> Iterator[FragileRedis]:
-    with fragile_redis() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(server: FragileRedis) -> AsyncIterator[Redis]:
-    client = connect(server.url, connections=CONNECTIONS)
+async def redis(fragile: FragileRedis) -> AsyncIterator[Redis]:
+    client = connect(fragile.url, connections=CONNECTIONS)
     yield client
     await client.aclose()
 
@@ -64,7 +58,7 @@ def full(server: FragileRedis) -> None:
 @pytest.mark.parametrize("route", [messages, calls])
 @pytest.mark.parametrize("fault", [FragileRedis.stop, FragileRedis.freeze, full])
 async def test_what_cannot_be_stored(
-    server: FragileRedis,
+    fragile: FragileRedis,
     redis: Redis,
     route: Callable[[Redis], AbstractAsyncContextManager[Post]],
     fault: Callable[[FragileRedis], None],
@@ -72,7 +66,7 @@ async def test_what_cannot_be_stored(
     """More than there are connections, whatever is wrong with the server; they are taken again when it is well."""
     async with route(redis) as report:
         assert await report(False) < 300
-        fault(server)
+        fault(fragile)
 
         async def timed() -> tuple[int, float]:
             begun = time.monotonic()
@@ -82,9 +76,9 @@ async def test_what_cannot_be_stored(
         assert {code for code, _ in answers} == {503}
         assert max(seconds for _, seconds in answers) < 1.0
         if fault is FragileRedis.stop:
-            server.start()
+            fragile.start()
         elif fault is FragileRedis.freeze:
-            server.thaw()
+            fragile.thaw()
         else:
-            server.admin("CONFIG", "SET", "maxmemory", 0)
+            fragile.admin("CONFIG", "SET", "maxmemory", 0)
         assert await report(True) < 300

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -13,56 +11,43 @@ from relay.store.checking import StoreCheck
 from relay.store.client import connect
 from tests.handlers.standins import Clock
 from tests.relay.store.groups import RedisCluster
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis
 
 
-@pytest.fixture
-def server() -> Iterator[FragileRedis]:
-    with fragile_redis() as started:
-        yield started
-
-
-@pytest.fixture
-async def redis(server: FragileRedis) -> AsyncIterator[Redis]:
-    client = connect(server.url)
-    yield client
-    await client.aclose()
-
-
-async def test_there_and_away(server: FragileRedis, redis: Redis) -> None:
+async def test_there_and_away(fragile: FragileRedis, weak: Redis) -> None:
     """ "ok" while it answers, an error while it does not."""
-    check = StoreCheck(redis)
+    check = StoreCheck(weak)
     assert await check() == "ok"
-    server.stop()
+    fragile.stop()
     with pytest.raises(StoreError):
         await check()
-    server.start()
+    fragile.start()
     assert await check() == "ok"
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
-async def test_one_that_evicts(server: FragileRedis, redis: Redis, policy: str) -> None:
+async def test_one_that_evicts(fragile: FragileRedis, weak: Redis, policy: str) -> None:
     """It is said so, in the log once and with the policy's name, until somebody has changed it; asked once a minute."""
     now = Clock()
-    check = StoreCheck(redis, clock=now)
-    server.admin("CONFIG", "SET", "maxmemory-policy", policy)
+    check = StoreCheck(weak, clock=now)
+    fragile.admin("CONFIG", "SET", "maxmemory-policy", policy)
     with capture_logs() as logs:
         assert [await check() for _ in range(3)] == ["evicts"] * 3
         now.now += 61
         assert await check() == "evicts"
     assert [log["policy"] for log in logs] == [policy]
-    server.admin("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    fragile.admin("CONFIG", "SET", "maxmemory-policy", "noeviction")
     now.now += 59
     assert await check() == "evicts"
     now.now += 2
     assert await check() == "ok"
 
 
-async def test_one_that_must_not_be_asked(server: FragileRedis, redis: Redis) -> None:
+async def test_one_that_must_not_be_asked(fragile: FragileRedis, weak: Redis) -> None:
     """A managed server may forbid the question: nothing is known then, and nothing is wrong."""
-    server.admin("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    server.admin("ACL", "SETUSER", "default", "-info")
-    assert await StoreCheck(redis)() == "ok"
+    fragile.admin("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    fragile.admin("ACL", "SETUSER", "default", "-info")
+    assert await StoreCheck(weak)() == "ok"
 
 
 async def test_one_node_of_a_cluster(cluster: RedisCluster) -> None:

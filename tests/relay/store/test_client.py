@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 import time
 from pathlib import Path
 
 import pytest
+import trustme
 from redis.asyncio import Redis
 
-from benchmarks.warm import make_certificate
 from relay.errors import ConfigError, StoreError
 from relay.store.client import connect, translate
 from relay.store.scripts import Script
@@ -36,14 +35,13 @@ async def test_refused(url: str) -> None:
     await client.aclose()
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 async def test_encrypted(fragile: FragileRedis, tmp_path: Path) -> None:
     """``rediss`` asks for a certificate by somebody it trusts, of the host it calls; the URL says whom to trust."""
-    make_certificate(tmp_path)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    authority, tls = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(tls)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with redis_front(fragile.url, tls=tls) as front:
-        for query, works in (("", False), (f"?ssl_ca_certs={tmp_path / 'cert.pem'}", True)):
+        for query, works in (("", False), (f"?ssl_ca_certs={tmp_path / 'ca.pem'}", True)):
             client = connect(front.url + query)
             if works:
                 await client.set("key", "value")

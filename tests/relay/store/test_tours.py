@@ -150,7 +150,7 @@ def test_two_hundred_callers_race_for_twenty_tours(redis_url: str, random: objec
 async def race(redis_url: str, random: object) -> None:
     wanted = [slot(1 + number % 5, time(8 + number // 5), tour="in-person") for number in range(20)]
     async with AsyncExitStack() as stack:
-        clients = [await stack.enter_async_context(connect(redis_url, connections=8)) for _ in range(5)]
+        clients = [await stack.enter_async_context(connect(redis_url)) for _ in range(5)]
         await clients[0].flushall()
         houses = [Tours(client, DENVER, Clock()) for client in clients]
         await houses[0].refresh(wanted)
