@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -120,7 +121,7 @@ class Talk:
         """Redis holds every call, whole and in order, and nothing of it needs repair."""
         async with asyncio.timeout(within):
             for call_sid, lines in self.lines.items():
-                await self.relay.history(call_sid, lambda items, lines=lines: told(items) == lines, within)  # type: ignore[misc]
+                await self.relay.history(call_sid, partial(_settled, lines), within)
         for call_sid, lines in self.lines.items():
             loaded = await History(self.relay.redis, 60).load(call_sid, 1 << 44)
             positions = [position for position, _ in loaded.entries]
@@ -139,6 +140,12 @@ def items_alive() -> int:
     gc.collect()
     kinds: tuple[type[Item], ...] = (UserItem, AssistantItem, ToolItem)
     return sum(isinstance(each, kinds) for each in gc.get_objects())
+
+
+def _settled(lines: Lines, items: list[Item]) -> bool:
+    """It is all there, and no reply is still being said."""
+    is_open = any(isinstance(item, AssistantItem) and item.status == "open" for item in items)
+    return told(items) == lines and not is_open
 
 
 def _hears(call: Caller, words: str) -> Callable[[], bool]:

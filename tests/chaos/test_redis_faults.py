@@ -145,6 +145,7 @@ async def moved_slots() -> AsyncIterator[tuple[str, Strike]]:
         yield cluster.url, strike
 
 
+@pytest.mark.timeout(60 + 5 * SECONDS)
 @pytest.mark.parametrize("fault", [restart, away, slow, full, failover, dead_node, moved_slots])
 async def test_calls_go_on(fault: Fault, tmp_path: Path) -> None:
     """No call is dropped, and the process holds each item once, however long it has to wait; afterwards every call is
