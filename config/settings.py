@@ -32,6 +32,7 @@ from config.values import (
     Folder,
     ModelUrl,
     PhoneNumber,
+    Price,
     PublicUrl,
     RedisUrl,
     Seconds,
@@ -235,6 +236,17 @@ class Settings(BaseSettings):
     budget_tokens_per_person_day: CountOrOff = Field(
         default=None, description="model tokens in a day (UTC) for one person; unset: any number"
     )
+    dashboard_token: SecretStr | None = Field(
+        default=None, description="opens `/dashboard` to others than this machine in development mode; unset: closed"
+    )
+    dashboard_show_words: int = Field(
+        default=0, ge=0, le=1, description="`1`: the dashboard shows words, names and numbers; else they are masked"
+    )
+    price_input: Price | None = Field(default=None, description="money for a million input tokens; unset: not told")
+    price_cached: Price | None = Field(
+        default=None, description="for a million of them that the provider had cached; unset: as `PRICE_INPUT`"
+    )
+    price_output: Price | None = Field(default=None, description="for a million output tokens")
     metrics_token: SecretStr | None = Field(
         default=None, description="bearer token of `/metrics` for others than loopback"
     )

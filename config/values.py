@@ -146,6 +146,7 @@ CallingCode = Annotated[str, matching(r"\+[1-9]\d{0,6}", "calling codes such as 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 CallingCodes = Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_countries)]
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int | None, Field(ge=1), BeforeValidator(_off)]
 Folder = Annotated[Path, AfterValidator(_from_checkout)]

@@ -84,6 +84,11 @@ DEFAULTS: dict[str, Any] = {
     "CALLS_PER_PERSON_HOUR": None,
     "BUDGET_TOKENS_PER_DAY": None,
     "BUDGET_TOKENS_PER_PERSON_DAY": None,
+    "DASHBOARD_TOKEN": None,
+    "DASHBOARD_SHOW_WORDS": 0,
+    "PRICE_INPUT": None,
+    "PRICE_CACHED": None,
+    "PRICE_OUTPUT": None,
     "METRICS_TOKEN": None,
 }
 
@@ -97,6 +102,7 @@ SECRETS = {
     "SMTP_URL": "smtp://user:sesame@localhost",
     "API_TOKEN": "sesame",
     "REPORT_SECRET": "sesame",
+    "DASHBOARD_TOKEN": "sesame",
     "METRICS_TOKEN": "sesame",
 }
 
@@ -160,8 +166,13 @@ def test_every_name_is_read() -> None:
         "CALLS_PER_PERSON_HOUR": "7",
         "BUDGET_TOKENS_PER_DAY": "7",
         "BUDGET_TOKENS_PER_PERSON_DAY": "7",
+        "DASHBOARD_TOKEN": "d",
+        "PRICE_INPUT": "7",
+        "PRICE_CACHED": "7",
+        "PRICE_OUTPUT": "7",
         "METRICS_TOKEN": "m",
         **{name: "7" for name, default in DEFAULTS.items() if isinstance(default, int | float) and name != "PORT"},
+        "DASHBOARD_SHOW_WORDS": "1",
     }
     assert given.keys() == DEFAULTS.keys()
     settings = load(**given)
