@@ -172,15 +172,17 @@ class Figures:
         return lag
 
     async def _send(self, batch: _Batch) -> None:
-        triples: list[str | float] = []
+        kinds: dict[bool, Tally] = {False: {}, True: {}}
         for name, value in batch.tally.items():
-            triples += ("^" if name.startswith("max:") else "+", name, value)
-        for ms, member in batch.slowest:
-            triples += ("s", member, ms)
+            kinds[name.startswith("max:")][name] = value
+        turns = {turn: ms for ms, turn in batch.slowest}
+        content = orjson.dumps({"added": kinds[False], "greatest": kinds[True], "slowest": turns})
         for tag, kept in ((of_minute(batch.minute), KEPT_MINUTES), (of_ten(batch.minute), KEPT_TENS)):
-            keys = [counts_key(tag), slowest_key(tag)]
             with translate():
-                await self._add(keys=keys, args=[self.process, batch.number, kept * 1000, MOST_SLOWEST, *triples])
+                await self._add(
+                    keys=[counts_key(tag), slowest_key(tag)],
+                    args=[self.process, batch.number, kept * 1000, MOST_SLOWEST, content],
+                )
 
     async def _renew(self, lag: float) -> None:
         now = int(self._now() * 1000)
