@@ -27,6 +27,18 @@ BUILT_IN: Mapping[str, Mapping[str, str]] = {
         "en": "I'm sorry, all our lines are busy. Please call again in a few minutes.",
         "es": "Lo siento, todas nuestras líneas están ocupadas. Por favor, llame de nuevo en unos minutos.",
     },
+    # The person has called too often of late.
+    "called_often": {
+        "en": "Thank you for calling again. You have called several times within the hour, so please try again a "
+        "little later. Goodbye.",
+        "es": "Gracias por llamar de nuevo. Ha llamado varias veces en la última hora, así que inténtelo un poco más "
+        "tarde, por favor. Adiós.",
+    },
+    # What may be spent on models in a day is spent, by this person or by all; said or written.
+    "budget": {
+        "en": "I'm sorry, that is all I can do for today. Please get in touch again tomorrow. Goodbye.",
+        "es": "Lo siento, por hoy no puedo hacer nada más. Por favor, vuelva a ponerse en contacto mañana. Adiós.",
+    },
     # The agent hangs up without words of its own.
     "goodbye": {"en": "Thank you for calling. Goodbye.", "es": "Gracias por llamar. Adiós."},
     # Before the call is handed over, to a person or to another session.

@@ -14,21 +14,25 @@ from aiohttp import ClientSession, DummyCookieJar, web
 from redis.asyncio import Redis
 
 from channels.reports import HttpReports
+from channels.twilio import twiml
 from channels.twilio.tickets import Tickets, ticket_keys
 from config.settings import Settings
 from handlers.admission import Admission
 from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
+from handlers.callbacks import Outcome
 from handlers.calls import Calls
 from handlers.connecting import Connector
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
+from handlers.fallback import Fallback
 from handlers.guard import TwilioGate
 from handlers.handover import Handover, destination_of
 from handlers.hardening import harden
 from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
+from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
 from handlers.outbound import OutboundRoute
@@ -82,13 +86,14 @@ async def build_app(
     redis = connect(redis_url)
     model = make_model(settings, endpoint, telemetry)
     warmth = Warmth(model)
-    app = web.Application(client_max_size=64 * 1024)
+    app = web.Application(client_max_size=64 * 1024, middlewares=make_rate_limit(settings, telemetry))
     app[TELEMETRY] = telemetry
     drain = app[DRAIN] = Drain(settings.drain_seconds)
 
     stores = open_stores(settings, redis)
     rest = make_rest(settings)
     messaging = make_messaging(settings, stores.messages, rest)
+    intake = make_intake(settings, stores, telemetry)
     tools = make_tools(settings, stores, messaging.texting, lambda: agents, telemetry)
     if extra_tools is not None:
         extra_tools(tools)
@@ -111,6 +116,7 @@ async def build_app(
         model_name=lambda name: agents[name].model if name in agents else "",
         reports=make_reports(settings, reporting) if reporting is not None else None,
         forget=stores.forgetting.forget,
+        budget=intake.budget,
         pace=after_call,
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
@@ -127,6 +133,7 @@ async def build_app(
         jobs,
         telemetry,
         CallLimits(**{each.name: getattr(settings, each.name) for each in fields(CallLimits)}),
+        intake,
         foreseen=warmth.expect,
         begun=after_calls.begun,
         left=after_calls.left,
@@ -135,7 +142,7 @@ async def build_app(
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
-    connector = Connector(gate, agents, settings.default_agent, tickets, pause=drain.pause)
+    connector = Connector(gate, agents, settings.default_agent, tickets, pause=drain.pause, expect=intake.room.expect)
     handover = Handover(
         gate, connector, memory, destination_of(settings), people=stores.people, ended=after_calls.ended
     )
@@ -145,6 +152,7 @@ async def build_app(
         handover,
         memory,
         people=stores.people,
+        intake=intake,
         resume_limit=settings.resume_limit,
         ended=after_calls.ended,
         draining=lambda: drain.begun,
@@ -159,6 +167,7 @@ async def build_app(
         missing=missing_for_calls(settings),
         # Only who has the token gives keys; it does not change when an auth token of Twilio's is replaced.
         secret=api_token.encode(),
+        intake=intake,
     )
     socket = RelaySocket(
         gate,
@@ -172,12 +181,20 @@ async def build_app(
     )
     app[RELAY_SOCKET] = socket
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
+    sorry = connector.words(connector.named(), "trouble", "")
+
+    def unanswered(call_sid: str, outcome: Outcome) -> None:
+        """The call is over, and had perhaps no session."""
+        intake.room.forget(call_sid)
+        after_calls.ended(call_sid, outcome)
+
     add_routes(
         app,
         Handlers(
             voice=voice,
+            fallback=Fallback(gate, twiml.say_and_hangup(sorry.text, language=sorry.language)),
             handover=handover,
-            progress=CallProgress(gate, connector, statuses, memory, calls=rest, ended=after_calls.ended),
+            progress=CallProgress(gate, connector, statuses, memory, calls=rest, ended=unanswered),
             outbound=OutboundRoute(
                 Bearer(api_token),
                 dialler,
@@ -197,6 +214,7 @@ async def build_app(
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
+        intake.budget.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -207,6 +225,7 @@ async def build_app(
         if lost := await conversations.close(FLUSH_DEADLINE):
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
+        await intake.budget.close(FLUSH_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

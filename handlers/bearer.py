@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from handlers.guard import closed
+from handlers.guard import closed, vouch
 
 BODY_LIMIT = 16 * 1024
 BODY_DEADLINE = 5.0
@@ -30,6 +30,7 @@ class Bearer:
         told = given.strip().encode("utf-8", "surrogateescape")
         if not hmac.compare_digest(told, self._token) or scheme.casefold() != "bearer":
             raise problem(401, "unauthorized", "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"})
+        vouch(request)
 
 
 async def json_object(request: web.Request) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from aiohttp import web
 from multidict import MultiMapping
 
 INCOMING = "/voice/incoming"
+FALLBACK = "/voice/fallback"
 ACTION = "/voice/action"
 RELAY = "/voice/relay"
 DIALLED = "/voice/dialled"

@@ -19,6 +19,7 @@ from config.prompts import render_prompt
 from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
 from handlers.cast import CallCast
 from handlers.connecting import CLOSED, CLOSED_NOTE, HANDED, LANGUAGE, is_closed, opening, returned_note
+from handlers.intake import Intake
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
@@ -44,7 +45,8 @@ class Calls:
     """``limits``: those of every call, which an agent's own replace. ``model_name``: the model an agent's requests
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
-    ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up."""
+    ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up. ``intake``: has
+    the places that calls take and the budget they use."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Calls:
         jobs: Jobs,
         telemetry: Telemetry,
         limits: CallLimits,
+        intake: Intake,
         *,
         foreseen: Callable[[], object] = lambda: None,
         begun: Callable[[str, str, int], object] = lambda call_sid, person, at_ms: None,
@@ -77,6 +80,7 @@ class Calls:
         self._jobs = jobs
         self._telemetry = telemetry
         self._limits = limits
+        self._intake = intake
         self._foreseen = foreseen
         self._begun = begun
         self._left = left
@@ -174,6 +178,7 @@ class Calls:
                     talking=talking.become,
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                     returned=returned_note(setup.custom_parameters),
+                    allowance=self._intake.budget.of(person),
                 ),
                 resumed=attempt > 0,
                 handed=setup.custom_parameters.get(HANDED) == "1",
@@ -181,7 +186,7 @@ class Calls:
             self._sessions.add(session)
             if self._handing_on is not None:  # this call was on its way in
                 asyncio.get_running_loop().call_soon(session.hand_on, self._handing_on)
-            with structlog.contextvars.bound_contextvars(agent=talking):
+            with structlog.contextvars.bound_contextvars(agent=talking), self._intake.room.inside(setup.call_sid):
                 return await session.run()
         finally:
             if session is not None:

@@ -133,7 +133,7 @@ class Place:
 
 class Connector:
     """``agents`` by name, ``default_agent`` among them. ``now``: epoch seconds. ``pause``: seconds that a call which
-    goes on is to wait before it is connected."""
+    goes on is to wait before it is connected. ``expect``: told of each call that is on its way to a socket."""
 
     def __init__(
         self,
@@ -144,6 +144,7 @@ class Connector:
         *,
         now: Callable[[], float] = time.time,
         pause: Callable[[], int] = lambda: 0,
+        expect: Callable[[str], object] = lambda call_sid: None,
     ) -> None:
         self._gate = gate
         self._agents = agents
@@ -151,6 +152,7 @@ class Connector:
         self._tickets = tickets
         self._pause = pause
         self.now = now
+        self._expect = expect
 
     def named(self, *names: str) -> VoiceAgent:
         """The first of these agents that there is, or the default one; a name nobody bears is told to the operator."""
@@ -182,6 +184,7 @@ class Connector:
     ) -> str:
         """TwiML that connects the call. Only its first session is greeted, and begins the recording. ``language``: the
         caller's, as far as it is known. ``handed``: the session before has handed it on."""
+        self._expect(call_sid)
         parameters = {TICKET: self._tickets.mint(call_sid, agent.name, self.now())}
         if place.attempt:
             parameters[ATTEMPT] = str(place.attempt)

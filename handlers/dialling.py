@@ -22,15 +22,20 @@ import structlog
 
 from config.settings import Settings
 from handlers.callbacks import AMD, INCOMING, STATUS
+from handlers.room import RINGING
 from relay.errors import ChannelRejected, ChannelUnavailable, RelayError, StoreError
 from relay.store.outbound import Claim, OutboundCalls
+from relay.store.person import person_id
 
 if TYPE_CHECKING:
     from channels.twilio.rest import Dialling
+    from handlers.intake import Intake
 
 PATIENCE = 10.0
 """Seconds from a claim until nobody is still asking Twilio for it: a little more than a request's deadline."""
 LOOK_AGAIN = 0.1
+BUSY_AGAIN = 10.0
+"""Seconds after which it may be tried again where there was no room for a call."""
 
 _NUMBER = re.compile(r"\+[1-9]\d{6,14}", re.ASCII)
 
@@ -47,6 +52,8 @@ Reason = Literal[
     "refused",
     "unavailable",
     "store",
+    "busy",
+    "budget",
 ]
 
 
@@ -95,7 +102,8 @@ def missing_for_calls(settings: Settings) -> list[str]:
 class Dialler:
     """``missing``: settings without which no call can be placed. ``agents``: whom a call may be for. ``secret``: the
     same in all processes and not in Redis; without it a number could be found out from what is kept of a key. ``now``:
-    epoch seconds. ``patience``: as above."""
+    epoch seconds. ``patience``: as above. ``intake``: the process that will talk in the call, None where that is
+    another."""
 
     def __init__(
         self,
@@ -109,6 +117,7 @@ class Dialler:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         patience: float = PATIENCE,
+        intake: Intake | None = None,
     ) -> None:
         self._line = line
         self._phone = phone
@@ -119,6 +128,7 @@ class Dialler:
         self._now = now
         self._sleep = sleep
         self._patience = patience
+        self._intake = intake
         self._placing: set[asyncio.Task[str]] = set()
 
     async def dial(self, to: str, agent: str, key: str = "") -> str:
@@ -133,6 +143,19 @@ class Dialler:
         self._placing.add(placing)
         placing.add_done_callback(self._placed)
         return await asyncio.shield(placing)
+
+    async def _reserve(self, to: str, claimant: str) -> None:
+        """A place for the call; raises DialRefused where there is none, for it or in a budget."""
+        if self._intake is None:
+            return
+        if reason := await self._intake.spent(person_id("phone", to, "")):
+            self._intake.count(reason)
+            message = "The tokens of the day are spent (BUDGET_TOKENS_PER_DAY, BUDGET_TOKENS_PER_PERSON_DAY)."
+            raise DialRefused("budget", message, retry_after=self._intake.budget.until_tomorrow)
+        if self._intake.room.full():
+            self._intake.count("busy")
+            raise DialRefused("busy", "There are as many calls as there may be (MAX_CALLS).", retry_after=BUSY_AGAIN)
+        self._intake.room.expect(claimant, self._patience)
 
     async def close(self) -> None:
         """Waits for calls that are being placed, as long as Twilio may take. What is left then is in doubt."""
@@ -153,6 +176,11 @@ class Dialler:
     async def _place(self, phone: Phone, to: str, agent: str, claimant: str, key: str) -> str:
         from channels.twilio.rest import Dialling  # takes a while to import; whoever made the phone has done so
 
+        try:
+            await self._reserve(to, claimant)
+        except DialRefused:
+            await self._settle(self._calls.give_back(claimant, key))
+            raise
         query = urlencode({"agent": agent})
         dialling = Dialling(
             to=to,
@@ -164,6 +192,7 @@ class Dialler:
         try:
             call_sid = await phone.call(dialling)
         except ChannelRejected as error:
+            self._unreserve(claimant)
             await self._settle(self._calls.give_back(claimant, key))
             log.warning("call refused by twilio", status=error.status, twilio_code=error.vendor_code)
             code = f" (its error {error.vendor_code})" if error.vendor_code else ""
@@ -171,13 +200,22 @@ class Dialler:
         except ChannelUnavailable as error:
             log.warning("call not placed", status=error.status, twilio_code=error.vendor_code)
             if error.undone:
+                self._unreserve(claimant)
                 await self._settle(self._calls.give_back(claimant, key))
                 raise DialRefused("unavailable", "Twilio takes no calls at the moment; none was placed.") from None
             await self._settle(self._calls.in_doubt(claimant, key))
             raise DialRefused("unavailable", "Twilio gave no answer: the call may have been placed or not.") from None
+        self._unreserve(claimant, call_sid)
         await self._settle(self._calls.placed(claimant, key, call_sid))
         log.info("call placed", call_sid=call_sid, agent=agent)
         return call_sid
+
+    def _unreserve(self, claimant: str, call_sid: str = "") -> None:
+        """The place is free again, or the call's that was placed."""
+        if self._intake is not None:
+            self._intake.room.forget(claimant)
+            if call_sid:
+                self._intake.room.expect(call_sid, RINGING)
 
     def _check(self, to: str, agent: str) -> Phone:
         if self._missing or self._phone is None:
@@ -241,5 +279,7 @@ STATUS_OF: Mapping[Reason, int] = {
     "refused": 502,
     "unavailable": 503,
     "store": 503,
+    "busy": 503,
+    "budget": 429,
 }
 """The HTTP status each refusal is answered with."""

@@ -58,7 +58,15 @@ _FORWARDING_PREFIXES = (
     "tailscale-",
 )
 
+VOUCHED = web.RequestKey("vouched", bool)
+"""Set on a request whose signature or token is valid: no limit for strangers concerns it."""
+
 log = structlog.get_logger(__name__)
+
+
+def vouch(request: web.BaseRequest) -> None:
+    """Who checks a credential says so of one that is valid."""
+    request[VOUCHED] = True
 
 
 def is_forwarded(headers: CIMultiDictProxy[str]) -> bool:
@@ -168,6 +176,7 @@ class TwilioGate:
             urls = self._address.webhook_urls(request.raw_path)
             if not self._signatures.form(urls, params, request.headers.get(SIGNATURE_HEADER, "")):
                 raise _unsigned(request)
+            vouch(request)
         return params
 
     def handshake(self, request: web.BaseRequest) -> None:
@@ -180,6 +189,7 @@ class TwilioGate:
             urls = self._address.handshake_urls(request.raw_path)
             if not self._signatures.url(urls, request.headers.get(SIGNATURE_HEADER, "")):
                 raise _unsigned(request)
+            vouch(request)
 
     def _admit_local(self, request: web.BaseRequest) -> None:
         if not is_own(request):

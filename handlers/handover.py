@@ -60,6 +60,8 @@ class Person(Protocol):
     @property
     def agent(self) -> str: ...
     @property
+    def language(self) -> str: ...
+    @property
     def first_name(self) -> str: ...
     @property
     def last_name(self) -> str: ...
@@ -71,10 +73,14 @@ class People(Protocol):
         ...
 
 
+def person_of(form: MultiMapping[str], call_sid: str) -> str:
+    """The id of the person on the line."""
+    return person_id("phone", other_end(form.get("From", ""), form.get("To", ""), form.get("Direction", "")), call_sid)
+
+
 async def look_up(people: People | None, form: MultiMapping[str], call_sid: str, deadline: float) -> Person | None:
     """The person on the line, as far as the store tells in time: whatever goes wrong, they are a stranger."""
-    number = other_end(form.get("From", ""), form.get("To", ""), form.get("Direction", ""))
-    key = person_id("phone", number, call_sid)
+    key = person_of(form, call_sid)
     if people is None or not key.startswith("phone:"):
         return None  # a withheld number is a stranger; there is nothing to look up
     try:

@@ -16,7 +16,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from handlers.guard import closed, from_outside, is_own
+from handlers.guard import closed, from_outside, is_own, vouch
 from relay.telemetry import Telemetry
 
 LIVE = "/health/live"
@@ -100,7 +100,9 @@ class Metrics:
         self._public = public
 
     async def show(self, request: web.Request) -> web.Response:
-        if not is_own(request) and not self._brings_token(request):
+        if self._brings_token(request):
+            vouch(request)
+        elif not is_own(request):
             if self._token:
                 raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="METRICS_TOKEN is needed.\n")
             raise closed() if self._public else from_outside(request)

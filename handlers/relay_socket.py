@@ -16,6 +16,7 @@ from handlers.connecting import ATTEMPT
 from handlers.guard import TwilioGate
 from relay.errors import InvalidFrame
 from relay.frames import Setup, parse_incoming
+from relay.outgoing import WRITE_LIMIT
 from relay.telemetry import Telemetry
 
 FRAME_LIMIT = 64 * 1024  # bytes of the longest frame that is read
@@ -53,7 +54,12 @@ class AiohttpSocket:
 
     async def __anext__(self) -> str | bytes:
         try:
-            message: WSMessage = await self._ws.receive()
+            while True:
+                message: WSMessage = await self._ws.receive()
+                if message.type is WSMsgType.PING:
+                    await self._pong(message.data)
+                elif message.type is not WSMsgType.PONG:
+                    break
         except ConnectionError:
             raise StopAsyncIteration from None  # a ping was to be answered on a connection that is gone
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
@@ -61,6 +67,13 @@ class AiohttpSocket:
             return data
         self._ended_by = message.type
         raise StopAsyncIteration
+
+    async def _pong(self, data: bytes) -> None:
+        """Answers a ping; a peer that asks and asks and reads no answer is cut off, by ConnectionError."""
+        if self.unread() > WRITE_LIMIT:
+            self._transport.abort()
+            raise ConnectionError
+        await self._ws.pong(data)
 
     async def close(self, code: int, reason: str = "") -> None:
         """Says goodbye behind all that was sent, and gives the peer ``CLOSE_DEADLINE`` seconds to read it."""
@@ -137,6 +150,7 @@ class RelaySocket:
         ws = web.WebSocketResponse(
             compress=False,
             heartbeat=self._heartbeat,
+            autoping=False,  # which writes without looking at what is unread
             max_msg_size=FRAME_LIMIT + 1,  # aiohttp refuses what is as long as that
             timeout=CLOSE_DEADLINE,
         )

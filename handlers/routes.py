@@ -7,22 +7,34 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from config.settings import Settings
-from handlers.callbacks import ACTION, AMD, DIALLED, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
+from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
 from handlers.dialling import missing_for_calls
+from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
+from handlers.signatures import SIGNATURE_HEADER
 from handlers.twilio_status import STATUS as MESSAGE_STATUS
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
+
+TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS)
+"""What only Twilio may ask."""
+
+CREDENTIALS = {
+    **dict.fromkeys((*TWILIO, FALLBACK), SIGNATURE_HEADER),
+    **dict.fromkeys((OUTBOUND, METRICS), "Authorization"),
+}
+"""The header in which a route looks for a credential; on all other routes everybody is a stranger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
     voice: VoiceWebhooks
+    fallback: Fallback
     handover: Handover
     progress: CallProgress
     outbound: OutboundRoute
@@ -47,8 +59,10 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(RELAY, handlers.relay.handle, allow_head=False)
     app.router.add_post(MESSAGE_STATUS, handlers.status.message)
     if twilio_closed:
-        for path in (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS):
+        for path in TWILIO:
             app.router.add_route("*", path, _closed)
+    app.router.add_get(FALLBACK, handlers.fallback.apologise)
+    app.router.add_post(FALLBACK, handlers.fallback.apologise)
     app.router.add_post(OUTBOUND, handlers.outbound.place)
     if outbound_closed:
         app.router.add_route("*", OUTBOUND, _closed)
@@ -73,6 +87,8 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"POST {AMD}", twilio),
         (f"GET  {RELAY}", twilio),
         (f"POST {MESSAGE_STATUS}", twilio),
+        (f"GET  {FALLBACK}", "open"),
+        (f"POST {FALLBACK}", "open"),
         (f"POST {OUTBOUND}", _outbound(settings)),
         (f"GET  {LIVE}", "open"),
         (f"GET  {READY}", "open"),

@@ -10,12 +10,14 @@ from config.settings import Settings
 from handlers.tours import read_house
 from relay.closing import USUAL_PACE
 from relay.store.archive import Archive
+from relay.store.callers import Callers
 from relay.store.due import Due
 from relay.store.forgetting import Forgetter, Forgetting
 from relay.store.history import History
 from relay.store.messages import Messages
 from relay.store.orders import Orders
 from relay.store.people import People
+from relay.store.spending import Spending
 from relay.store.tours import Tours
 from tools.listings import Listings
 
@@ -24,7 +26,8 @@ AFTER_CALLS = "aftercall"  # the name of what is due after calls, in the store
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``house``: what there is to be toured. ``forgetting``: removes a person."""
+    """``house``: what there is to be toured. ``callers``: None where a person may call as often as they like.
+    ``forgetting``: removes a person."""
 
     people: People
     history: History
@@ -33,6 +36,8 @@ class Stores:
     orders: Orders
     tours: Tours
     house: Listings
+    callers: Callers | None
+    spending: Spending
     forgetting: Forgetting
 
 
@@ -45,7 +50,15 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
     outlives = settings.max_call_seconds + 2 * USUAL_PACE.report_limit + 3600
     archive = Archive(redis, ttl=kept, longest=settings.text_history_days * 86400, outlives=outlives)
     messages, orders, tours = Messages(redis), Orders(redis, anonymous_ttl=kept), Tours(redis, house.zone)
-    others: dict[str, Forgetter] = {"messages": messages, "orders": orders, "tours": tours}
+    # What limits have left of a person is forgotten whether or not they are set by now.
+    hourly, spending = Callers(redis, settings.calls_per_person_hour or 0), Spending(redis)
+    others: dict[str, Forgetter] = {
+        "messages": messages,
+        "orders": orders,
+        "tours": tours,
+        "calls counted": hourly,
+        "tokens counted": spending,
+    }
     return Stores(
         people=people,
         history=History(redis, kept),
@@ -54,5 +67,7 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
         orders=orders,
         tours=tours,
         house=house,
+        callers=hourly if settings.calls_per_person_hour else None,
+        spending=spending,
         forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),
     )

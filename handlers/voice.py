@@ -8,6 +8,7 @@ tells which agent the call was switched to and which language the caller speaks.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
@@ -38,7 +39,8 @@ from handlers.connecting import (
     spoken_tag,
 )
 from handlers.guard import TwilioGate
-from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Transfer, look_up
+from handlers.handover import LOOKUP_DEADLINE, Ended, Handover, People, Person, Transfer, look_up, person_of
+from handlers.intake import Intake, Reason
 from relay.ending import HANDED_ON
 from relay.store.callstatus import CallState
 from relay.turns import TROUBLE
@@ -61,7 +63,7 @@ class _Answer:
 
 
 class VoiceWebhooks:
-    """``people`` None: nobody is looked up.
+    """``people`` None: nobody is looked up. ``intake`` None: every call is taken.
 
     ``ended``: called once for each session's end however often it is delivered, with CallSid and outcome.
     ``draining``: True once no new calls are taken (503); sessions that end are still answered.
@@ -76,6 +78,7 @@ class VoiceWebhooks:
         memory: CallMemory,
         *,
         people: People | None = None,
+        intake: Intake | None = None,
         resume_limit: int = 3,
         lookup_deadline: float = LOOKUP_DEADLINE,
         ended: Ended = lambda call_sid, outcome: None,
@@ -87,6 +90,7 @@ class VoiceWebhooks:
         self._handover = handover
         self._memory = memory
         self._people = people
+        self._intake = intake
         self._resume_limit = resume_limit
         self._lookup_deadline = lookup_deadline
         self._ended = ended
@@ -97,7 +101,9 @@ class VoiceWebhooks:
     async def incoming(self, request: web.Request) -> web.Response:
         """A call rings: TwiML that connects it to the websocket. A cancel leaves nothing behind.
 
-        Outside business hours an agent without a greeting for them leaves the call to a person, if there is a way.
+        A limit that is reached (``intake.py``) turns the caller away with a kind line; on a call that we have placed it
+        was looked at before that. Outside business hours an agent without a greeting for them leaves the call to a
+        person, if there is a way: that is no matter of our limits.
         """
         form = await self._gate.form(request)
         call_sid = call_sid_of(form)
@@ -105,14 +111,20 @@ class VoiceWebhooks:
             raise web.HTTPServiceUnavailable(text="This process is leaving and takes no new calls.\n")
         if self._fresh is not None:
             await self._fresh()
-        wanted = request.query.get("agent", "") or await self._chosen_by(form, call_sid)
-        agent = self._connector.named(wanted)
+        named = request.query.get("agent", "")
+        person, refusal = await asyncio.gather(self._caller(form, call_sid, named), self._refusal(form, call_sid))
+        agent = self._connector.named(named or (person.agent if person else ""))
         closed = self._connector.closed(agent, form)
         if closed and not agent.closed_greeting and self._handover.destination:
             first = twiml.Words(recorded_notice(agent), spoken_tag(agent, agent.language))
             whisper = self._line(agent, "whisper_hours", "")
             call = Transfer(agent, Place(), whisper, OUT_OF_HOURS, first, record=agent.record)
             return xml(await self._handover.transfer(request, form, call))
+        if self._intake is not None and not is_outbound(form):
+            # Others may have come meanwhile; between this look and the connection nobody does.
+            reason: Reason | None = refusal or ("busy" if self._intake.room.full(call_sid) else None)
+            if reason is not None:
+                return xml(self._intake.refuse(reason, self._connector, agent, person.language if person else ""))
         return xml(self._connector.connect(request, agent, call_sid, Place(), closed=closed))
 
     async def action(self, request: web.Request) -> web.Response:
@@ -199,10 +211,15 @@ class VoiceWebhooks:
         words = self._connector.words(agent, line, language)
         return Whisper(summary=words.text, language=words.language)
 
-    async def _chosen_by(self, form: MultiMapping[str], call_sid: str) -> str:
-        """The agent the person once chose, or ""."""
-        person = await look_up(self._people, form, call_sid, self._lookup_deadline)
-        return person.agent if person else ""
+    async def _caller(self, form: MultiMapping[str], call_sid: str, named: str) -> Person | None:
+        """Who calls, where that chooses the agent."""
+        return None if named else await look_up(self._people, form, call_sid, self._lookup_deadline)
+
+    async def _refusal(self, form: MultiMapping[str], call_sid: str) -> Reason | None:
+        """Why the caller is not taken, for their own sake; a person we call is never turned away."""
+        if self._intake is None or is_outbound(form):
+            return None
+        return await self._intake.caller(person_of(form, call_sid), call_sid)
 
 
 def voicemail(agent: VoiceAgent) -> str:

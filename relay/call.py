@@ -31,6 +31,7 @@ from relay.events import (
     Event,
     LateResult,
     Noted,
+    OutOfBudget,
     Prepared,
     Reconnected,
     Restored,
@@ -204,6 +205,9 @@ class Call:
             case TurnFailed():
                 if self.turn is not None and self.turn.number == event.turn:
                     self._turns.fail()
+            case OutOfBudget():
+                if self.turn is not None and self.turn.number == event.turn:
+                    self._turns.refused()
             case ToolFinished():
                 self._turns.tool_finished(event)
                 self._ending.heard_more()

@@ -13,6 +13,7 @@ from typing import Protocol
 import orjson
 import structlog
 
+from relay.budget import Budget
 from relay.errors import ChannelError, ModelError
 from relay.items import Item, UserItem
 from relay.models.base import LanguageModel
@@ -52,7 +53,8 @@ USUAL_PACE = Pace()
 
 class Closing:
     """``model``: None makes no summaries. ``model_name``: the model that sums up an agent's calls. ``reports``: None
-    sends none. ``forget``: removes all that is known of a person; None removes nothing but the calls."""
+    sends none. ``forget``: removes all that is known of a person; None removes nothing but the calls. ``budget``: what
+    summaries cost is part of it; one is made of a call that was taken, whatever is left."""
 
     def __init__(
         self,
@@ -63,6 +65,7 @@ class Closing:
         model_name: Callable[[str], str] = lambda agent: "",
         reports: ReportSender | None = None,
         forget: Callable[[str], Awaitable[object]] | None = None,
+        budget: Budget | None = None,
         pace: Pace = USUAL_PACE,
         now_ms: Callable[[], int] = epoch_ms,
     ) -> None:
@@ -72,6 +75,7 @@ class Closing:
         self._model_name = model_name
         self._reports = reports
         self._forget = forget
+        self._budget = budget or Budget()
         self._pace = pace
         self._now_ms = now_ms
 
@@ -155,7 +159,9 @@ class Closing:
             tries = kept.done("summary_tries") if kept.done("summary_epoch") == epoch else 0
             still_open = next((call.follow_ups for call in person.calls if call.conversation != kept.conversation), ())
             try:
-                summary = await summarise(self._model, self._model_name(kept.state.get("agent", "")), items, still_open)
+                name = self._model_name(kept.state.get("agent", ""))
+                spent = self._budget.of(person_id).spend
+                summary = await summarise(self._model, name, items, still_open, spent=spent)
             except (ModelError, TimeoutError, ValueError) as error:
                 code = getattr(error, "code", type(error).__name__)
                 if tries < len(self._pace.summary_backoff):

@@ -75,6 +75,13 @@ class TurnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class OutOfBudget:
+    """The model is not asked: what may be spent is spent."""
+
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class ToolFinished:
     """The tool started by ``StartTool`` with this key is over, whatever became of its turn."""
 
@@ -139,6 +146,7 @@ Event = (
     | Delta
     | RoundEnded
     | TurnFailed
+    | OutOfBudget
     | ToolFinished
     | ToolProgress
     | CollectDigits

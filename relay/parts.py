@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from relay.budget import Allowance
 from relay.cast import Cast
 from relay.masks import Masks
 from relay.models.base import LanguageModel
@@ -23,7 +24,7 @@ class SessionParts:
     may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
     first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
     as those of ``effects``. ``returned``: what the model is told, and the caller by it, as the session begins: nobody
-    took the call it was to be handed over in."""
+    took the call it was to be handed over in. ``allowance``: what may be spent on models."""
 
     model: LanguageModel
     cast: Cast
@@ -39,3 +40,4 @@ class SessionParts:
     reconnects: bool = False
     masks: Masks = field(default_factory=Masks)
     returned: str = ""
+    allowance: Allowance = field(default_factory=Allowance)

@@ -25,6 +25,7 @@ OUTCOMES = {
     "agent": "ended",
     "silence": "ended",
     "time_up": "ended",
+    "budget": "ended",
     "ended": "ended",
     "transferred": "transferred",
     "trouble": "failed",

@@ -3,6 +3,9 @@
 Beside it at most one round that was begun ahead of its turn (``speculation.py``). What it brings is kept in its sink.
 The turn that asks the same takes it over, with what is kept at once and the rest as it comes, and from then on it is a
 round like any other; whatever else is asked, it is dropped, and what it cost is counted as wasted.
+
+What a request has cost is told to the conversation's budget, whatever became of it. A turn that begins when that is
+used up asks nothing: the call learns that it may not.
 """
 
 from __future__ import annotations
@@ -15,7 +18,8 @@ from typing import Any, Literal
 
 import structlog
 
-from relay.events import Delta, Event, RoundEnded, StartTurn, TurnEnded, TurnFailed
+from relay.budget import Allowance, Over
+from relay.events import Delta, Event, OutOfBudget, RoundEnded, StartTurn, TurnEnded, TurnFailed
 from relay.items import Item
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
 from relay.speculation import same_turn
@@ -57,16 +61,6 @@ class _Ahead:
     sink: _Sink
     task: asyncio.Task[None]
 
-    def tokens(self) -> int:
-        """What it has cost; about, where the provider has not told."""
-        sink = self.sink
-        if told := sink.usage.input + sink.usage.output:
-            return told
-        if not sink.asked:
-            return 0
-        read = len(self.request.instructions) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, self.request.items))
-        return read + sink.characters // CHARACTERS_PER_TOKEN
-
 
 class Rounds:
     """``template``: what is the same in every request of the agent that has the call; to be set before the first.
@@ -79,7 +73,9 @@ class Rounds:
         report: Callable[[Event], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         clock: Callable[[], float],
+        allowance: Allowance,
     ) -> None:
+        self.allowance = allowance
         self._model = model
         self.template = ModelRequest("", ())
         self._telemetry = telemetry
@@ -87,6 +83,7 @@ class Rounds:
         self._spawn = spawn
         self._clock = clock
         self._running: asyncio.Task[None] | None = None
+        self._sink: _Sink | None = None  # of what is running
         self._ahead: _Ahead | None = None
         self._releasing: asyncio.Handle | None = None
         self._turn = 0
@@ -122,6 +119,9 @@ class Rounds:
             self._timing.begun(now)
         if action.round and self._timing is not None:
             self._timing.later_round()
+        if not action.round and (over := self.allowance.over()):
+            self._refuse(action.turn, over)
+            return
         if self.template.model != self._model_asked:
             self._model_asked, self._carry = self.template.model, ()  # another model's are nothing to it
         sink = _Sink(self, action.turn)
@@ -133,16 +133,27 @@ class Rounds:
             carry=self._carry,
             on_sent=sink.sent,
         )
+        sink.shown = request.instructions, items
         if self._timing is not None:
             self._timing.items(self._clock())
         if settling is not None and not settling.done():
             self.drop()
+            self._sink = sink
             self._running = self._spawn(self._ask_settled(settling, request, instructions, sink), "round")
         elif self._ahead is not None and same_turn(self._ahead.request, request):
             self._take_over(self._ahead, action.turn)
         else:
             self.drop()
+            self._sink = sink
             self._running = self._spawn(run_round(self._model, request, sink), "round")
+
+    def _refuse(self, turn: int, over: Over) -> None:
+        """The call learns of it in a moment: it is still beginning the turn."""
+        self.drop()
+        self._timing = None
+        self._telemetry.refused.labels(over).inc()
+        log.info("turn refused", turn=turn, reason=over)
+        self._releasing = asyncio.get_running_loop().call_soon(self._report, OutOfBudget(turn))
 
     async def _ask_settled(
         self, settling: asyncio.Task[None], request: ModelRequest, instructions: Callable[[], str], sink: _Sink
@@ -159,19 +170,25 @@ class Rounds:
         if self._running is not None:
             self._running.cancel()
             self._running = None
+        if self._sink is not None:
+            self._sink.settle()
+            self._sink = None
 
     def speculate(self, items: Sequence[Item], instructions: str) -> None:
         """Asks the model ahead of the turn these items will lead to; one that was asked so before is dropped."""
         self.drop()
+        if self.allowance.over():
+            return
         sink = _Sink(self, 0, ahead=True)
         request = replace(self.template, instructions=instructions, items=items, on_sent=sink.sent)
+        sink.shown = request.instructions, items
         self._ahead = _Ahead(request, sink, self._spawn(run_round(self._model, request, sink), "speculation"))
 
     def drop(self) -> None:
         """Closes the request made ahead, if there is one; nothing of it is ever heard."""
         if self._ahead is not None:
             self._ahead.task.cancel()
-            self._waste(self._ahead, "discarded", self._ahead.tokens())
+            self._waste(self._ahead, "discarded", self._ahead.sink.tokens())
 
     def stop(self) -> None:
         """Closes all that is open: nobody will hear it."""
@@ -193,12 +210,13 @@ class Rounds:
 
     def _take_over(self, ahead: _Ahead, turn: int) -> None:
         """It is this turn's round now. Its words follow in a moment: the call is still taking the prompt in."""
-        self._ahead, self._running = None, ahead.task
+        self._ahead, self._running, self._sink = None, ahead.task, ahead.sink
         self._releasing = asyncio.get_running_loop().call_soon(ahead.sink.release, turn)
         self._telemetry.speculation.labels("used").inc()
 
     def _waste(self, ahead: _Ahead, result: Literal["discarded", "failed"], tokens: int) -> None:
         self._ahead = None
+        ahead.sink.settle()
         self._telemetry.speculation.labels(result).inc()
         self._telemetry.wasted.inc(tokens)
 
@@ -206,8 +224,7 @@ class Rounds:
         """Nothing usable came of what was asked ahead: the turn will ask anew. False if it is a turn's by now."""
         if self._ahead is None or self._ahead.sink is not sink:
             return False
-        # Nobody is billed for a request that was refused.
-        self._waste(self._ahead, "failed", self._ahead.tokens() if sink.seen else 0)
+        self._waste(self._ahead, "failed", sink.tokens())
         return True
 
     # -- what the round tells
@@ -240,7 +257,19 @@ class _Sink:
     """Makes one round's text fit for the ear. ``ahead``: there is no turn yet, what comes is kept for ``release``. That
     is one reply at most, and it does not wait longer than ``speculation.PATIENCE`` for a final prompt."""
 
-    __slots__ = ("_kept", "_released", "_rounds", "_speech", "_turn", "asked", "characters", "seen", "usage")
+    __slots__ = (
+        "_kept",
+        "_released",
+        "_rounds",
+        "_settled",
+        "_speech",
+        "_turn",
+        "asked",
+        "characters",
+        "seen",
+        "shown",
+        "usage",
+    )
 
     def __init__(self, rounds: Rounds, turn: int, *, ahead: bool = False) -> None:
         self._rounds = rounds
@@ -248,6 +277,8 @@ class _Sink:
         self._speech = Speech()
         self._released = False
         self._kept: list[Callable[[], None]] | None = [] if ahead else None
+        self._settled = False  # the budget knows what this has cost
+        self.shown: tuple[str, Sequence[Item]] = "", ()  # to the model: instructions and items
         self.asked = False  # the request was written
         self.seen = False  # something came
         self.characters = 0  # kept
@@ -259,6 +290,22 @@ class _Sink:
         kept, self._kept = self._kept or [], None
         for report in kept:
             report()
+
+    def tokens(self) -> int:
+        """What it has cost; about, where the provider has not told."""
+        if told := self.usage.input + self.usage.output:
+            return told
+        if not self.asked:
+            return 0
+        instructions, items = self.shown
+        return (len(instructions) + self.characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
+
+    def settle(self) -> None:
+        """It is over, however it has ended."""
+        allowance = self._rounds.allowance
+        if not self._settled and allowance.limited:
+            allowance.spend(self.tokens())
+        self._settled = True
 
     def sent(self) -> None:
         self.asked = True
@@ -276,12 +323,15 @@ class _Sink:
             self._words(words)
         self.seen, self.usage = True, finished.usage
         self._rounds.spent(finished.usage)
+        self.settle()
         if self._kept is None:
             self._end(calls, finished)
         elif self._kept or calls or not self._rounds.spoiled(self):
             self._kept.append(partial(self._end, calls, finished))
 
     def failed(self, code: str) -> None:
+        self.asked = self.seen  # nobody is billed for a request that was refused
+        self.settle()
         if self._kept is None:
             if words := self._speech.finish():  # a reply that broke off for good keeps its last word
                 self._words(words)

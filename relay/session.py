@@ -116,7 +116,7 @@ class CallSession:
         self._t0 = clock()
         self.call = Call(rules)
         self._telemetry = parts.telemetry
-        self._rounds = Rounds(parts.model, parts.telemetry, self._receive, self._spawn, clock)
+        self._rounds = Rounds(parts.model, parts.telemetry, self._receive, self._spawn, clock, parts.allowance)
         self._stage = Stage(self.call, parts.cast, parts.tools, parts.writer, self._out, self._rounds)
         self._person: asyncio.Task[None] | None = None  # a look-up of what is new
         self._gate = Gate() if parts.reconnects else None

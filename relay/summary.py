@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
@@ -55,8 +55,10 @@ async def summarise(
     still_open: Sequence[str] = (),
     *,
     deadline: float = DEADLINE,
+    spent: Callable[[int], object] = lambda tokens: None,
 ) -> Summary:
-    """Asks the model of this name. ``still_open``: what was to be done when the call began.
+    """Asks the model of this name. ``still_open``: what was to be done when the call began. ``spent``: called with the
+    tokens it has cost, as the provider tells.
 
     Raises ModelError, TimeoutError when ``deadline`` (seconds) has passed, ValueError for an answer that is none. A
     cancel closes the request.
@@ -71,7 +73,9 @@ async def summarise(
         async for event in stream:
             if type(event) is str:
                 words.append(event)
-            ended = ended or isinstance(event, Finished)
+            elif isinstance(event, Finished):
+                ended = True
+                spent(event.usage.input + event.usage.output)
     if not ended:
         raise ModelCut("ended without a terminal event", received=True)
     return parse("".join(words))

@@ -59,6 +59,12 @@ class Telemetry:
         self.frames_rejected = Counter(
             "relay_frames_rejected_total", "Frames not acted on", ["reason"], registry=registry
         )
+        self.refused = Counter(
+            "relay_refused_total",
+            "Requests, calls and turns that a limit or a budget has refused",
+            ["reason"],
+            registry=registry,
+        )
         self.tokens = Counter("relay_tokens_total", "Model tokens", ["kind"], registry=registry)
         self.peer_errors = Counter(
             "relay_peer_errors_total", "Twilio's error frames by code", ["code"], registry=registry

@@ -221,6 +221,11 @@ class Turns:
             else:
                 self._ending.after("trouble", End(None, "trouble"), final=True)
 
+    def refused(self) -> None:
+        """No model is asked any more: the caller is told, and the call ends."""
+        self.cease()
+        self._ending.after("budget", End(None, "budget"), final=True)
+
     def cease(self) -> None:
         """The call is about to end: the turn is over, and none begins any more."""
         self.supersede()

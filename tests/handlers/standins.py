@@ -27,6 +27,9 @@ class Lines:
             "trouble_bridge": "Sorry, that went wrong.",
             "nobody": "Nobody can be reached.",
             "recorded": "This is recorded.",
+            "busy": "All lines are busy.",
+            "called_often": "You have called often.",
+            "budget": "That is all for today.",
             "whisper_trouble": "The agent is broken.",
             "whisper_hours": "The shop is closed.",
         }
@@ -65,6 +68,7 @@ class Known:
     agent: str
     first_name: str = ""
     last_name: str = ""
+    language: str = ""
 
 
 class StandInPeople:

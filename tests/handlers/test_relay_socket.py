@@ -559,3 +559,23 @@ async def test_nobody_waits_for_a_peer_that_does_not_read() -> None:
         heard, seconds = await flooded(there, listens=False)
         assert GOODBYE not in heard
         assert seconds < 3
+
+
+async def test_pings_of_a_peer_that_does_not_read() -> None:
+    """A peer that asks and asks and never reads the answers is cut off, before they fill the memory."""
+    async with route() as there:
+        unread: list[int] = []
+
+        async def watched(socket: AiohttpSocket) -> None:
+            async for _ in socket:
+                unread.append(socket.unread())
+
+        there.desk.instead = watched
+        peer = await Deaf.on(there.url, setup())
+        ping, frame = b"\x89\xfd" + bytes(4) + b"p" * 125, b"\x81\x81" + bytes(4) + b"f"
+        async with asyncio.timeout(10):
+            while not peer.lost.is_set():
+                peer.transport.write(ping * 500 + frame)
+                await asyncio.sleep(0)
+            await there.desk.ended.wait()
+        assert max(unread) <= WRITE_LIMIT + 500 * 127 + 100

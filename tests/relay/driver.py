@@ -28,6 +28,7 @@ from relay.events import (
     End,
     Event,
     Mark,
+    OutOfBudget,
     Play,
     Prepared,
     Put,
@@ -80,6 +81,7 @@ LINES = {
     "silence_goodbye": "Nobody is there.",
     "time_warning": "Little time is left.",
     "time_up": "Our time is up.",
+    "budget": "That is all for today.",
 }
 FOR_EVER = {"silence_after": 1e6, "max_call_seconds": 1e7}  # a test that lets time pass hears of neither unless it asks
 BACKGROUND = ("silence", "time_warning", "time_up")  # timers of these two
@@ -212,6 +214,12 @@ class Driver:
         number = self.turn if turn is None else turn
         self.rounds = [r for r in self.rounds if r.turn != number]
         return self.send(TurnFailed(number, "model_unavailable"))
+
+    def refuse(self, turn: int | None = None) -> list[Action]:
+        """The budget is used up: the model is not asked."""
+        number = self.turn if turn is None else turn
+        self.rounds = [r for r in self.rounds if r.turn != number]
+        return self.send(OutOfBudget(number))
 
     def tool(self, name: str) -> int:
         """Key of a running tool."""
