@@ -9,7 +9,7 @@ MAIN := @sh commands/install.sh requirements/requirements.txt
 DEV := @sh commands/install.sh requirements/dev.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install run call test lint check format bench up down clean
+.PHONY: help install run dev call test lint check format bench audit up down clean
 
 help: # lists the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-9s%s\n", $$1, $$2 }' Makefile
@@ -20,6 +20,10 @@ install: ## make .venv and install everything again
 run: ## start the server on 127.0.0.1:8080
 	$(MAIN)
 	@exec $(VENV)/python -I -S commands/under_make.py $(VENV)/relay serve $(ARGS)
+
+dev: ## start it with a tunnel and the number connected; what is edited is live
+	$(MAIN)
+	@exec $(VENV)/python -I -S commands/under_make.py $(VENV)/relay dev $(ARGS)
 
 call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
 	$(MAIN)
@@ -48,13 +52,15 @@ bench: ## run the benchmarks
 	$(MAIN)
 	@exec $(VENV)/python -m benchmarks $(ARGS)
 
-up: ## start the compose services
-	@if [ -f docker-compose.yml ]; then exec docker compose up --detach; fi; \
-	echo "There is no docker-compose.yml yet; relay needs no services beside it: make run"; exit 1
+audit: ## look the pinned packages up among known vulnerabilities (needs the network)
+	$(MAIN)
+	@sh commands/audit.sh
 
-down: ## stop the compose services
-	@if [ -f docker-compose.yml ]; then exec docker compose down; fi; \
-	echo "There is no docker-compose.yml yet, so nothing was started by it."; exit 1
+up: ## start relay, Redis, Prometheus and Grafana with Docker
+	@sh commands/services.sh up
+
+down: ## stop them; asks whether their data goes too (VOLUMES=remove or keep)
+	@sh commands/services.sh down $(VOLUMES)
 
 clean: ## remove .venv and caches; data/ stays
 	rm -rf .venv build .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

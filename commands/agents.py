@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from config.agent_file import ToolCheck
 from config.agents import agent_folders, load_agent
 from config.definition import AgentDefinition
 from config.says import BUILT_IN, primary
-from config.settings import load_settings
+from config.settings import Settings, load_settings
 from handlers.toolkit import tool_check
 from phone.endpoint.rules import ScriptError
 from phone.endpoint.script import Rehearsal
@@ -32,36 +34,54 @@ def check(folder: Path | None) -> None:
     """
     settings = load_settings()
     place = folder or settings.agents_dir
-    alone = (place / "agent.toml").is_file() or (place / "prompt.md").is_file()
-    folders = [place] if alone else agent_folders(place)
+    looked = look_at(place, settings)
     mistakes = 0
-    known = tool_check(settings)
-    for each in folders:
-        problems: list[str] = []
-        agent = None
-        try:
-            agent = load_agent(each, known)
-        except ConfigError as error:
-            problems += error.problems
-        script = each / "rehearsal.toml"
-        if script.is_file():
-            try:
-                Rehearsal.load(script)
-            except ScriptError as error:
-                problems += [f"{problem}." for problem in error.problems]
-        mistakes += len(problems)
-        for problem in problems:
+    for each in looked:
+        mistakes += len(each.problems)
+        for problem in each.problems:
             click.secho(problem, fg="red")
-        if agent is not None and not problems:
-            click.echo(f"{click.style('good', fg='green')}  {each.name}: {agent.title}")
-            for note in _notes(agent):
+        if each.agent is not None and not each.problems:
+            click.echo(f"{click.style('good', fg='green')}  {each.name}: {each.agent.title}")
+            for note in _notes(each.agent):
                 click.echo(f"      note: {note}")
-    if not folders:
+    if not looked:
         mistakes += 1
         click.secho(f"{place} holds no agent: make a folder in it with agent.toml and prompt.md.", fg="red")
     if mistakes:
         click.echo(f"{mistakes} mistake{'s' if mistakes > 1 else ''}.")
         sys.exit(1)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """``agent`` None: its files cannot be used; ``problems`` says why, and what is wrong in its rehearsal."""
+
+    name: str
+    agent: AgentDefinition | None
+    problems: list[str]
+
+
+def look_at(place: Path, settings: Settings) -> list[Looked]:
+    """Every agent of a folder of agents, or the one of its own folder."""
+    alone = (place / "agent.toml").is_file() or (place / "prompt.md").is_file()
+    known = tool_check(settings)
+    return [_look_at(each, known) for each in ([place] if alone else agent_folders(place))]
+
+
+def _look_at(folder: Path, known: ToolCheck) -> Looked:
+    problems: list[str] = []
+    agent = None
+    try:
+        agent = load_agent(folder, known)
+    except ConfigError as error:
+        problems += error.problems
+    script = folder / "rehearsal.toml"
+    if script.is_file():
+        try:
+            Rehearsal.load(script)
+        except ScriptError as error:
+            problems += [f"{problem}." for problem in error.problems]
+    return Looked(folder.name, agent, problems)
 
 
 def _notes(agent: AgentDefinition) -> Iterator[str]:

@@ -14,7 +14,10 @@ COMMANDS = {
     "agents": ("commands.agents:agents", "Check the agents' files."),
     "apartments": ("commands.apartments:apartments", "Make the tours of the coming days."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
+    "dev": ("commands.dev.command:dev", "Serve through a tunnel, with what is edited live."),
     "dial": ("commands.dial:dial", "Have an agent call somebody."),
+    "doctor": ("commands.doctor.command:doctor", "Look for what is wrong, and tell how to mend it."),
+    "number": ("commands.number:number", "Point telephone numbers at this relay."),
     "people": ("commands.people:people", "Show and forget the people who have called."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
 }

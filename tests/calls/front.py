@@ -1,8 +1,10 @@
-"""What stands between Twilio and several equal processes: it passes connections on to one of them."""
+"""What stands between Twilio and several equal processes: it passes connections on to one of them, with TLS or not."""
 
 from __future__ import annotations
 
 import asyncio
+import ssl
+from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 from urllib.parse import urlsplit
@@ -10,10 +12,18 @@ from urllib.parse import urlsplit
 
 class Front:
     """A proxy of bytes. ``url`` never changes; ``pass_on`` has new connections go elsewhere, ``fail_over`` cuts the
-    others too."""
+    others too. ``tls``: it speaks TLS with those who come. ``rewrite``: what becomes of what they send."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(
+        self,
+        target: str = "",
+        *,
+        tls: ssl.SSLContext | None = None,
+        rewrite: Callable[[bytes], bytes] = lambda data: data,
+    ) -> None:
         self._target = target
+        self._tls = tls
+        self.rewrite = rewrite
         self._pipes: set[asyncio.Task[None]] = set()
         self._open: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
@@ -29,8 +39,9 @@ class Front:
             writer.transport.abort()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._tls)
+        port = self._server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}" if self._tls is None else f"https://localhost:{port}"
         return self
 
     async def __aexit__(
@@ -53,15 +64,18 @@ class Front:
             return
         for each in (writer, far_writer):
             self._open.add(each)
-        for source, sink in ((reader, far_writer), (far_reader, writer)):
-            pipe = asyncio.create_task(self._pipe(source, sink), name="pipe")
+        ways = ((reader, far_writer, lambda data: self.rewrite(data)), (far_reader, writer, bytes))
+        for source, sink, change in ways:
+            pipe = asyncio.create_task(self._pipe(source, sink, change), name="pipe")
             self._pipes.add(pipe)
             pipe.add_done_callback(self._pipes.discard)
 
-    async def _pipe(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self, source: asyncio.StreamReader, sink: asyncio.StreamWriter, change: Callable[[bytes], bytes]
+    ) -> None:
         try:
             while data := await source.read(65536):
-                sink.write(data)
+                sink.write(change(data))
                 await sink.drain()
         except (ConnectionError, TimeoutError):
             pass

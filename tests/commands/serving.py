@@ -46,6 +46,13 @@ class Serving:
                 assert not self._reading.done(), f"it ended: {self.output}"
                 await self._news.wait()
 
+    async def said(self, text: str, times: int = 1) -> None:
+        """Returns once its output has the text so many times."""
+        async with asyncio.timeout(DEADLINE), self._news:
+            while self.output.count(text) < times:
+                assert not self._reading.done(), f"it ended: {self.output}"
+                await self._news.wait()
+
     async def ended(self) -> int:
         """Its exit status; all of its output is there then."""
         async with asyncio.timeout(DEADLINE):

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config.settings import Settings, load_settings
+from config.settings import Settings, load_settings, platform
 from config.values import CHECKOUT
 from relay.errors import ConfigError
 
@@ -461,6 +461,15 @@ def test_settings_read_nothing_by_themselves(monkeypatch: pytest.MonkeyPatch) ->
     """Settings made directly hold what was passed in and nothing from the environment."""
     monkeypatch.setenv("PORT", "8099")
     assert Settings().port == 8080
+
+
+@pytest.mark.parametrize(
+    ("environ", "name"),
+    [({"FLY_APP_NAME": "relay"}, "Fly"), ({"RENDER": "true"}, "Render"), ({"RENDER": ""}, ""), ({}, "")],
+)
+def test_the_platform_is_told_by_its_variables(environ: dict[str, str], name: str) -> None:
+    """Fly and Render name themselves."""
+    assert platform(environ) == name
 
 
 def test_frozen() -> None:
