@@ -17,6 +17,7 @@ from channels.reports import HttpReports
 from channels.twilio import twiml
 from channels.twilio.tickets import Tickets, ticket_keys
 from config.settings import Settings
+from handlers.addresses import client_address
 from handlers.admission import Admission
 from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
@@ -24,6 +25,9 @@ from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
 from handlers.calls import Calls
 from handlers.connecting import Connector
+from handlers.dashboard_access import Access
+from handlers.dashboard_login import Login
+from handlers.dashboard_pages import Pages
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
 from handlers.fallback import Fallback
@@ -100,8 +104,9 @@ async def build_app(
     agents = open_catalogue(settings, tools)
     watch_agents = AgentWatch(agents)
     tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+    address = PublicAddress.parse(settings.public_url) if settings.public_url else None
     gate = TwilioGate(
-        PublicAddress.parse(settings.public_url) if settings.public_url else None,
+        address,
         TwilioSignatures(tokens) if tokens else None,
     )
     keys = ticket_keys(tokens, settings.data_dir)
@@ -180,6 +185,12 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
+    access = Access(
+        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
+        address,
+        client=lambda request: client_address(request, settings.trusted_hops),
+    )
+    pages = Pages(access)
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 
@@ -206,6 +217,8 @@ async def build_app(
             status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=lambda: drain.begun),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
+            login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
+            pages=pages,
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
