@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -39,6 +40,7 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
+from handlers.operating import OperatorRoutes, carry_out
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -50,6 +52,7 @@ from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
+from handlers.watching import Watching
 from relay.aftercall import AfterCalls
 from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
@@ -57,10 +60,14 @@ from relay.jobs import Jobs
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
 from relay.store.client import connect, translate
+from relay.store.commands import Commands
 from relay.store.due import Due
 from relay.store.effects import Effects
+from relay.store.events import Events
 from relay.store.outbound import OutboundCalls
+from relay.store.subscription import Subscription
 from relay.store.tickets import Tickets as TicketRecord
+from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
 
@@ -126,6 +133,7 @@ async def build_app(
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
     after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
+    worker = worker_id()
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -144,6 +152,7 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
+        worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
@@ -191,6 +200,9 @@ async def build_app(
         client=lambda request: client_address(request, settings.trusted_hops),
     )
     pages = Pages(access)
+    subscription = Subscription(redis)
+    watching = Watching(access, Events(worker), subscription)
+    commands = Commands(redis, worker, subscription, partial(carry_out, calls.operate))
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 
@@ -219,6 +231,8 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
+            watching=watching,
+            operator=OperatorRoutes(access, worker, calls.operate, commands),
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -228,10 +242,13 @@ async def build_app(
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
         intake.budget.start()
+        subscription.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
         await asyncio.wait([watch])
+        await subscription.close()
+        await commands.close()
         await watch_agents.close()
         await asyncio.gather(jobs.drain(settings.tool_deadline), dialler.close())
         await messaging.close()
@@ -247,7 +264,11 @@ async def build_app(
             await rest.close()
         await redis.aclose()
 
+    async def shutdown(_: web.Application) -> None:
+        watching.close()
+
     app.cleanup_ctx.append(lifetime)
+    app.on_shutdown.append(shutdown)
     harden(app, public=settings.public_url is not None)
     await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
     return app

@@ -23,11 +23,13 @@ from handlers.intake import Intake
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
+from relay.events import Order
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.masks import Masks
 from relay.models.base import LanguageModel
+from relay.operator import Refusal
 from relay.parts import SessionParts
 from relay.rules import CallLimits, CallRules
 from relay.session import CallSession
@@ -46,7 +48,7 @@ class Calls:
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
     ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up. ``intake``: has
-    the places that calls take and the budget they use."""
+    the places that calls take and the budget they use. ``worker``: the name of this process."""
 
     def __init__(
         self,
@@ -68,6 +70,7 @@ class Calls:
         left: Callable[[str], object] = lambda call_sid: None,
         fresh: Callable[[], Awaitable[object]] | None = None,
         can_transfer: bool = False,
+        worker: str = "",
     ) -> None:
         self._agents = agents
         self._default = default_agent
@@ -86,14 +89,20 @@ class Calls:
         self._left = left
         self._fresh = fresh
         self._can_transfer = can_transfer
-        self._sessions: set[CallSession] = set()
+        self._worker = worker
+        self._sessions: dict[str, CallSession] = {}  # of each call the newest: it has fenced the others
         self._handing_on: float | None = None
 
     def hand_on(self, limit: float) -> None:
         """The process leaves: every session hands its call back within ``limit`` seconds, also one that begins now."""
         self._handing_on = limit
-        for session in [*self._sessions]:
+        for session in [*self._sessions.values()]:
             session.hand_on(limit)
+
+    def operate(self, call_sid: str, order: Order) -> Refusal | None:
+        """An operator has the call do this: why it does not, "" where it does, None where it is not here."""
+        session = self._sessions.get(call_sid)
+        return None if session is None else session.operate(order)
 
     async def serve(
         self,
@@ -179,18 +188,19 @@ class Calls:
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                     returned=returned_note(setup.custom_parameters),
                     allowance=self._intake.budget.of(person),
+                    worker=self._worker,
                 ),
                 resumed=attempt > 0,
                 handed=setup.custom_parameters.get(HANDED) == "1",
             )
-            self._sessions.add(session)
+            self._sessions[setup.call_sid] = session
             if self._handing_on is not None:  # this call was on its way in
                 asyncio.get_running_loop().call_soon(session.hand_on, self._handing_on)
             with structlog.contextvars.bound_contextvars(agent=talking), self._intake.room.inside(setup.call_sid):
                 return await session.run()
         finally:
-            if session is not None:
-                self._sessions.discard(session)
+            if session is not None and self._sessions.get(setup.call_sid) is session:
+                del self._sessions[setup.call_sid]
             self._conversations.release(writer)
             self._left(setup.call_sid)
 

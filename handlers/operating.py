@@ -11,12 +11,13 @@ import structlog
 from aiohttp import web
 
 from handlers.bearer import answer, json_object, problem
+from handlers.dashboard_access import DASHBOARD, Access
 from relay.errors import StoreError
 from relay.events import Order, SayLine
 from relay.operator import MOST_LINES, Refusal
 from relay.toolbox import EndCall, SwitchAgent, Transfer
 
-PATH = "/dashboard/api/conversations/{id}/{action:say|agent|transfer|hangup}"
+PATH = f"{DASHBOARD}/api/conversations/{{id}}/{{action:say|agent|transfer|hangup}}"
 
 LONGEST_LINE = 500
 LONGEST_NAME = 64
@@ -82,21 +83,12 @@ def _text(fields: Mapping[str, Any], name: str, longest: int, *, default: str = 
     return text
 
 
-class Access(Protocol):
-    def check(self, request: web.Request) -> object:
-        """Returns for who may do what the request asks for; raises the answer for everybody else, before anything of
-        the request is read."""
-        ...
-
-
 class Elsewhere(Protocol):
     """The other processes; ``relay.store.commands.Commands`` satisfies it. Both raise StoreError."""
 
     async def holder(self, conversation: str) -> str: ...
 
-    async def ask(
-        self, worker: str, conversation: str, action: str, fields: Mapping[str, Any]
-    ) -> str | None: ...
+    async def ask(self, worker: str, conversation: str, action: str, fields: Mapping[str, Any]) -> str | None: ...
 
 
 Operate = Callable[[str, Order], Refusal | None]
@@ -124,6 +116,9 @@ class OperatorRoutes:
         self._operate = operate
         self._elsewhere = elsewhere
 
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_post(PATH, self.act)
+
     async def act(self, request: web.Request) -> web.Response:
         """202 once the call has the order. A cancel may leave it carried out."""
         self._access.check(request)
@@ -133,7 +128,9 @@ class OperatorRoutes:
             order = order_of(action, fields)
         except BadOrder as bad:
             raise problem(bad.status, bad.code, str(bad)) from None
-        refusal = await self._deliver(conversation, order, action, fields) if _CONVERSATION.fullmatch(conversation) else None
+        refusal = (
+            await self._deliver(conversation, order, action, fields) if _CONVERSATION.fullmatch(conversation) else None
+        )
         if refusal is None:
             raise problem(404, "not_live", "There is no such call now.")
         if refusal:
@@ -155,4 +152,4 @@ class OperatorRoutes:
             raise problem(503, "no_answer", message, {"Retry-After": "1"}) from None
 
 
-__all__ = ["Access", "OperatorRoutes", "carry_out"]
+__all__ = ["OperatorRoutes", "carry_out"]

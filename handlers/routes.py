@@ -16,6 +16,7 @@ from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.operating import OperatorRoutes
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -23,6 +24,7 @@ from handlers.signatures import SIGNATURE_HEADER
 from handlers.twilio_status import STATUS as MESSAGE_STATUS
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
+from handlers.watching import Watching
 
 TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS)
 """What only Twilio may ask."""
@@ -49,6 +51,8 @@ class Handlers:
     metrics: Metrics
     login: Login
     pages: Pages
+    watching: Watching
+    operator: OperatorRoutes
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -78,6 +82,8 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(METRICS, handlers.metrics.show)
     handlers.login.add_routes(app)
     handlers.pages.add_routes(app)
+    handlers.watching.add_routes(app)
+    handlers.operator.add_routes(app)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:

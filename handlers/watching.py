@@ -24,11 +24,11 @@ import structlog
 from aiohttp import web
 
 from handlers.bearer import problem
-from handlers.operating import Access
+from handlers.dashboard_access import DASHBOARD, Access
 from relay.store.events import CHANNEL, Event, Events
 from relay.store.subscription import Subscription
 
-PATH = "/dashboard/events"
+PATH = f"{DASHBOARD}/events"
 
 MOST_WATCHERS = 100  # of one process
 MOST_WAITING = 500  # events of one watcher
@@ -106,12 +106,14 @@ class Watching:
 
     def __init__(
         self,
+        access: Access,
         events: Events,
         subscription: Subscription,
         *,
         now: Callable[[], float] = time.time,
         together: float = TOGETHER,
     ) -> None:
+        self._access = access
         self._worker = events.worker
         self._others = False
         self._now = now
@@ -126,6 +128,9 @@ class Watching:
     def __len__(self) -> int:
         return len(self._watchers)
 
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_get(PATH, self.serve, allow_head=False)
+
     def close(self) -> None:
         self._closed = True
         for watcher in self._watchers:
@@ -133,6 +138,7 @@ class Watching:
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Until the watcher goes, reads too slowly, or the process leaves."""
+        self._access.check(request)
         if self._closed:
             raise problem(503, "leaving", "This process is leaving.", {"Retry-After": "1"})
         if len(self._watchers) >= MOST_WATCHERS:
@@ -186,14 +192,4 @@ class Watching:
             watcher.tell(conversation, piece)
 
 
-class EventsRoute:
-    def __init__(self, access: Access, watching: Watching) -> None:
-        self._access = access
-        self._watching = watching
-
-    async def watch(self, request: web.Request) -> web.StreamResponse:
-        self._access.check(request)
-        return await self._watching.serve(request)
-
-
-__all__ = ["EventsRoute", "Watching"]
+__all__ = ["Watching"]

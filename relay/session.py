@@ -321,7 +321,7 @@ class CallSession:
         self._parts.writer.note(
             agent=self.call.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
         )
-        self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to})
+        self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to, "worker": self._parts.worker})
         self._earlier = before.state
         if not begun:
             self._parts.begun(epoch)

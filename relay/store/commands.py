@@ -75,7 +75,8 @@ class Commands:
         number = uuid4().hex
         request = {"v": VERSION, "request": number, "from": self._worker}
         request |= {"conversation": conversation, "action": action, "fields": fields}
-        answer = self._asked[number] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[str | None] = asyncio.get_running_loop().create_future()
+        self._asked[number] = answer
         try:
             with translate():
                 async with asyncio.timeout(self._within):
