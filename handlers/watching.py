@@ -18,6 +18,7 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import orjson
 import structlog
@@ -33,9 +34,6 @@ PATH = f"{DASHBOARD}/events"
 MOST_WATCHERS = 100  # of one process
 MOST_WAITING = 500  # events of one watcher
 LONGEST_EVENT = 16 * 1024  # bytes
-PING = 15.0  # seconds of silence after which a comment is sent
-TOGETHER = 0.1  # seconds in which events are sent as one piece
-WRITE_DEADLINE = 10.0  # seconds for a watcher to read a piece
 RETRY = 2000  # milliseconds after which a browser comes again
 
 HEADERS = {
@@ -49,11 +47,25 @@ _NAME = re.compile(r"[a-z_]{1,32}", re.ASCII)
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds. ``ping``: of silence after which a comment is sent; ``together``: in which events are sent as one piece;
+    ``write``: for a watcher to read a piece, else it is cut off."""
+
+    ping: float = 15.0
+    together: float = 0.1
+    write: float = 10.0
+
+
+USUAL_PACE = Pace()
+
+
 class Watcher:
     """One reader's queue. ``conversation``: the only one it wants to know of, "" for all."""
 
-    def __init__(self, conversation: str, first: bytes) -> None:
+    def __init__(self, conversation: str, first: bytes, room: int = MOST_WAITING) -> None:
         self._conversation = conversation
+        self._room = room
         self._waiting: deque[bytes] = deque([first])
         self._missed = 0
         self._news = asyncio.Event()
@@ -65,7 +77,7 @@ class Watcher:
         """Of one that waits for too much already only the number is kept."""
         if self._conversation and conversation not in ("", self._conversation):
             return
-        if len(self._waiting) < MOST_WAITING and not self._missed:
+        if len(self._waiting) < self._room and not self._missed:
             self._waiting.append(piece)
         else:
             self._missed += 1
@@ -75,15 +87,15 @@ class Watcher:
         self.over = True
         self._news.set()
 
-    async def next(self, ping: float, together: float) -> bytes:
-        """What is to be sent next: a comment after ``ping`` seconds without events."""
+    async def next(self, pace: Pace) -> bytes:
+        """What is to be sent next; a comment where there is nothing."""
         try:
-            async with asyncio.timeout(ping):
+            async with asyncio.timeout(pace.ping):
                 await self._news.wait()
         except TimeoutError:
             return b": ping\n\n"
         if not self.over:
-            await asyncio.sleep(together)
+            await asyncio.sleep(pace.together)
         self._news.clear()
         piece = b"".join(self._waiting)
         self._waiting.clear()
@@ -110,14 +122,18 @@ class Watching:
         events: Events,
         subscription: Subscription,
         *,
+        most: int = MOST_WATCHERS,
+        room: int = MOST_WAITING,
+        pace: Pace = USUAL_PACE,
         now: Callable[[], float] = time.time,
-        together: float = TOGETHER,
     ) -> None:
         self._access = access
         self._worker = events.worker
         self._others = False
+        self._most = most
+        self._room = room
+        self._pace = pace
         self._now = now
-        self._together = together
         self._number = 0
         self._watchers: set[Watcher] = set()
         self._closed = False
@@ -141,17 +157,17 @@ class Watching:
         self._access.check(request)
         if self._closed:
             raise problem(503, "leaving", "This process is leaving.", {"Retry-After": "1"})
-        if len(self._watchers) >= MOST_WATCHERS:
-            raise problem(503, "too_many", f"{MOST_WATCHERS} watch this process already.", {"Retry-After": "10"})
-        watcher = Watcher(request.query.get("conversation", ""), encode(self._state()))
+        if len(self._watchers) >= self._most:
+            raise problem(503, "too_many", f"{self._most} watch this process already.", {"Retry-After": "10"})
+        watcher = Watcher(request.query.get("conversation", ""), encode(self._state()), self._room)
         response = web.StreamResponse(headers=HEADERS)
         self._watchers.add(watcher)
         try:
             await response.prepare(request)
             await response.write(f"retry: {RETRY}\n\n".encode())
             while not watcher.over:
-                piece = await watcher.next(PING, self._together)
-                async with asyncio.timeout(WRITE_DEADLINE):
+                piece = await watcher.next(self._pace)
+                async with asyncio.timeout(self._pace.write):
                     await response.write(piece)
         except ConnectionError:
             pass  # nobody is there any more
@@ -192,4 +208,4 @@ class Watching:
             watcher.tell(conversation, piece)
 
 
-__all__ = ["Watching"]
+__all__ = ["Pace", "Watching"]

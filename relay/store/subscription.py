@@ -73,16 +73,18 @@ class Subscription:
             await asyncio.sleep(min(longest, first * 2.0 ** min(self._failures - 1, 16)))
 
     async def _listen(self, connection: PubSub) -> None:
-        """Raises when the connection is lost, or nobody answers on it."""
+        """Raises StoreError when the connection is lost, or nobody answers on it."""
         missing = set(self._takers)
-        await connection.subscribe(*self._takers)
+        with translate():
+            await connection.subscribe(*self._takers)
         while True:
-            message = await connection.get_message(timeout=DEADLINE if missing else self._quiet)
+            message = await _next(connection, DEADLINE if missing else self._quiet)
             if message is None and not missing:
-                await connection.ping()
-                message = await connection.get_message(timeout=DEADLINE)
+                with translate():
+                    await connection.ping()
+                message = await _next(connection, DEADLINE)
             if message is None:
-                raise TimeoutError
+                raise StoreError("Redis: silent")
             if message["type"] == "message":
                 self._take(text(message["channel"]), message["data"])
                 await asyncio.sleep(0)  # many at once are no reason to keep calls waiting
@@ -108,6 +110,12 @@ class Subscription:
         self.listening = listening
         for changed in self._watchers:
             changed(listening)
+
+
+async def _next(connection: PubSub, timeout: float) -> dict[str, Any] | None:
+    with translate():  # around each step: a cancel that the client swallows is raised anew behind it
+        message: dict[str, Any] | None = await connection.get_message(timeout=timeout)
+    return message
 
 
 __all__ = ["Subscription"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from relay.store.client import connect
 from relay.store.subscription import Subscription
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis
 
 SOON = 5.0
 
@@ -48,12 +48,6 @@ async def asked_whether_it_is_there(redis: Redis) -> None:
     async with asyncio.timeout(SOON):
         while "cmdstat_ping" not in await redis.info("commandstats"):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
-
-
-@pytest.fixture
-def fragile() -> Iterator[FragileRedis]:
-    with fragile_redis() as server:
-        yield server
 
 
 async def test_each_channel_has_its_taker(redis: Redis) -> None:
