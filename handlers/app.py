@@ -24,7 +24,7 @@ from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
-from handlers.calls import Calls
+from handlers.calls import Calls, untraced
 from handlers.connecting import Connector
 from handlers.dashboard_access import Access
 from handlers.dashboard_login import Login
@@ -40,13 +40,14 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
+from handlers.monitoring import is_watched, make_monitoring, people_key
 from handlers.operating import OperatorRoutes, carry_out
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.stores import AFTER_CALLS, open_stores
+from handlers.stores import AFTER_CALLS, open_stores, open_traces
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
@@ -74,6 +75,7 @@ from tools.registry import ToolRegistry
 EFFECTS_LABEL = b"relay: effects key 1"
 FLUSH_DEADLINE = 5.0
 AFTER_CALL_DEADLINE = 5.0
+TRACE_DEADLINE = 1.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
@@ -133,7 +135,14 @@ async def build_app(
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
     after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
-    worker = worker_id()
+    access = Access(
+        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
+        address,
+        client=lambda request: client_address(request, settings.trusted_hops),
+    )
+    worker, watched, hashing = worker_id(), is_watched(settings), people_key(settings, keys)
+    events = Events(worker)
+    traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -152,6 +161,7 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
+        trail=traces.of if watched else untraced,
         worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
@@ -194,14 +204,9 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
-    access = Access(
-        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
-        address,
-        client=lambda request: client_address(request, settings.trusted_hops),
-    )
     pages = Pages(access)
     subscription = Subscription(redis)
-    watching = Watching(access, Events(worker), subscription)
+    watching = Watching(access, events, subscription)
     commands = Commands(redis, worker, subscription, partial(carry_out, calls.operate))
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
@@ -231,6 +236,7 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
+            monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
             watching=watching,
             operator=OperatorRoutes(access, worker, calls.operate, commands),
         ),
@@ -242,7 +248,9 @@ async def build_app(
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
         intake.budget.start()
-        subscription.start()
+        traces.start()
+        if watched:
+            subscription.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -256,6 +264,7 @@ async def build_app(
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
         await intake.budget.close(FLUSH_DEADLINE)
+        await traces.close(TRACE_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

@@ -38,9 +38,15 @@ from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id
 from relay.telemetry import Current, Telemetry
 from relay.toolbox import ToolBox, ToolContext
+from relay.trace import NoTrail, Trail
 from relay.writer import epoch_ms
 
 CHANNEL = "voice"
+
+
+def untraced(call_sid: str, channel: str, person: str) -> Trail:
+    """For calls that nobody may look at."""
+    return NoTrail()
 
 
 class Calls:
@@ -48,7 +54,8 @@ class Calls:
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
     ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up. ``intake``: has
-    the places that calls take and the budget they use. ``worker``: the name of this process."""
+    the places that calls take and the budget they use. ``trail``: where the trace of a call goes, by its CallSid, its
+    channel and the person. ``worker``: the name of this process."""
 
     def __init__(
         self,
@@ -70,6 +77,7 @@ class Calls:
         left: Callable[[str], object] = lambda call_sid: None,
         fresh: Callable[[], Awaitable[object]] | None = None,
         can_transfer: bool = False,
+        trail: Callable[[str, str, str], Trail] = untraced,
         worker: str = "",
     ) -> None:
         self._agents = agents
@@ -89,6 +97,7 @@ class Calls:
         self._left = left
         self._fresh = fresh
         self._can_transfer = can_transfer
+        self._trail = trail
         self._worker = worker
         self._sessions: dict[str, CallSession] = {}  # of each call the newest: it has fenced the others
         self._handing_on: float | None = None
@@ -188,6 +197,7 @@ class Calls:
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                     returned=returned_note(setup.custom_parameters),
                     allowance=self._intake.budget.of(person),
+                    trail=self._trail(setup.call_sid, CHANNEL, person),
                     worker=self._worker,
                 ),
                 resumed=attempt > 0,

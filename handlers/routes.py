@@ -16,6 +16,7 @@ from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.monitoring import Monitoring
 from handlers.operating import OperatorRoutes
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
@@ -51,6 +52,7 @@ class Handlers:
     metrics: Metrics
     login: Login
     pages: Pages
+    monitoring: Monitoring
     watching: Watching
     operator: OperatorRoutes
 
@@ -82,6 +84,7 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(METRICS, handlers.metrics.show)
     handlers.login.add_routes(app)
     handlers.pages.add_routes(app)
+    handlers.monitoring.add_routes(app)
     handlers.watching.add_routes(app)
     handlers.operator.add_routes(app)
 

@@ -90,6 +90,9 @@ class Telemetry:
             "Model tokens nobody heard, estimated where none were reported",
             registry=registry,
         )
+        self.trace_dropped = Counter(
+            "relay_trace_dropped_total", "Entries of traces that Redis did not take", registry=registry
+        )
         self.lag = Histogram(
             "relay_event_loop_lag_seconds",
             "How much later than asked the event loop ran a timer",

@@ -178,6 +178,8 @@ class SteadyStream:
         """Makes a request: the round's own, or, for a reason, a further one."""
         request, model, spare = going_on(self._request, self._said), self._model, False
         if reason is not None:
+            if request.on_further is not None:
+                request.on_further(reason)
             request = replace(request, fresh=True)
             if self._fallback is not None and True not in self._refused:
                 model, spare = self._fallback, True
