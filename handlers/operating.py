@@ -101,9 +101,13 @@ def carry_out(operate: Operate, conversation: str, action: str, fields: Mapping[
         order = order_of(action, fields)
     except BadOrder as bad:
         return bad.code
+    return _acted(operate, conversation, action, order)
+
+
+def _acted(operate: Operate, conversation: str, action: str, order: Order) -> Refusal | None:
     refusal = operate(conversation, order)
     if refusal is not None:
-        log.info("operator", call_sid=conversation, action=action, refused=refusal)
+        log.info("operator", call_sid=conversation, action=action, **({"refused": refusal} if refusal else {}))
     return refusal
 
 
@@ -128,17 +132,16 @@ class OperatorRoutes:
             order = order_of(action, fields)
         except BadOrder as bad:
             raise problem(bad.status, bad.code, str(bad)) from None
-        refusal = (
-            await self._deliver(conversation, order, action, fields) if _CONVERSATION.fullmatch(conversation) else None
-        )
+        known = _CONVERSATION.fullmatch(conversation)
+        refusal = await self._deliver(conversation, action, order, fields) if known else None
         if refusal is None:
             raise problem(404, "not_live", "There is no such call now.")
         if refusal:
             raise problem(409, refusal, MEANINGS.get(refusal, "The process that has the call does not do that."))
         return answer(202, {"delivered": True})
 
-    async def _deliver(self, conversation: str, order: Order, action: str, fields: Mapping[str, Any]) -> str | None:
-        refusal = carry_out(self._operate, conversation, action, fields)
+    async def _deliver(self, conversation: str, action: str, order: Order, fields: Mapping[str, Any]) -> str | None:
+        refusal = _acted(self._operate, conversation, action, order)
         if refusal is not None:
             return refusal
         try:
