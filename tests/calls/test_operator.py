@@ -9,22 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pytest
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from handlers.operating import SUMMARY
-from handlers.watching import PATH as EVENTS
 from phone.caller import FAST, Caller
 from phone.model import Gate, Reply
 from relay.items import OPERATOR, AssistantItem
-from relay.models.sse import EventSplitter
 from relay.store.history import state_key
 from tests.calls.checks import heard, in_order, remembered, words_of, words_shown
 from tests.relay.store.servers import fragile_redis
 from tests.running import Running, running, write_agent
+from tests.watchers import SOON, watching
 
 GREETING = "Hello from the test."
 LINE = "The pool is closed today."
@@ -42,7 +40,6 @@ events = "speaker-events tokens-played"
 [limits]
 after_interrupt = 0.2
 """
-SOON = 5.0
 
 
 @dataclass
@@ -57,28 +54,6 @@ async def order(process: Running, call: str, action: str, **fields: Any) -> tupl
     url = f"{process.url}/dashboard/api/conversations/{call}/{action}"
     async with ClientSession() as http, http.post(url, json=fields) as answer:
         return answer.status, await answer.json()
-
-
-@asynccontextmanager
-async def watching(process: Running, query: str = "") -> AsyncIterator[asyncio.Queue[dict[str, Any]]]:
-    """The events that a watcher of this process reads; the first tells that other processes are heard."""
-    events: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    async with ClientSession() as http, http.get(process.url + EVENTS + query) as stream:
-
-        async def read() -> None:
-            splitter = EventSplitter()
-            async for piece in stream.content.iter_any():
-                for data in splitter.feed(piece):
-                    events.put_nowait(orjson.loads(data))
-
-        reading = asyncio.create_task(read())
-        async with asyncio.timeout(SOON):
-            while not (await events.get())["others"]:
-                pass
-        yield events
-        reading.cancel()
-        await asyncio.wait([reading])
 
 
 @pytest.fixture(params=["its own process", "another process"])

@@ -153,9 +153,7 @@ async def test_only_who_is_admitted_orders() -> None:
     house = House()
     async with operator(house, "t0ken") as client:
         assert (await post(client, "CA1/hangup"))[0] == 401
-        assert (await post(client, "CA1/say", data=b"\xff", json=None, headers={"Authorization": "Bearer no"}))[
-            0
-        ] == 401
+        assert (await post(client, "CA1/say", [], headers={"Authorization": "Bearer no"}))[0] == 401
         assert (await post(client, "CA1/hangup", headers={"Authorization": "Bearer t0ken"}))[0] == 202
         async with client.get("/dashboard/api/conversations/CA1/hangup") as answer:
             assert answer.status == 405
