@@ -20,6 +20,7 @@ COMMANDS = {
     "number": ("commands.number:number", "Point telephone numbers at this relay."),
     "people": ("commands.people:people", "Show and forget the people who have called."),
     "serve": ("commands.serve:serve", "Serve calls and webhooks."),
+    "tail": ("commands.tail:tail", "Show calls and turns as they happen."),
 }
 """name -> (module:object, what the list of commands says)."""
 

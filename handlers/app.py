@@ -6,6 +6,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator, Callable
 from dataclasses import fields
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 
@@ -40,6 +41,7 @@ from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
 from handlers.monitoring import is_watched, make_monitoring, people_key
+from handlers.operating import OperatorRoutes, carry_out
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -52,6 +54,7 @@ from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
 from handlers.warmth import Warmth
+from handlers.watching import Watching
 from relay.aftercall import AfterCalls
 from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
@@ -61,12 +64,14 @@ from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
 from relay.store.client import connect
+from relay.store.commands import Commands
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.events import Events
 from relay.store.metrics import Figures
 from relay.store.outbound import OutboundCalls
 from relay.store.overview import Overview
+from relay.store.subscription import Subscription
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
@@ -141,7 +146,7 @@ async def build_app(
         address,
         client=lambda request: client_address(request, settings.trusted_hops),
     )
-    worker, hashing = worker_id(), people_key(settings, keys)
+    worker, watched, hashing = worker_id(), is_watched(settings), people_key(settings, keys)
     events, figures = Events(worker), Figures(redis, telemetry, worker)
     events.subscribe(figures.told)
     traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
@@ -163,7 +168,7 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
-        trail=traces.of if is_watched(settings) else untraced,
+        trail=traces.of if watched else untraced,
         worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
@@ -207,6 +212,9 @@ async def build_app(
     )
     app[RELAY_SOCKET] = socket
     pages = Pages(access)
+    subscription = Subscription(redis)
+    watching = Watching(access, events, subscription)
+    commands = Commands(redis, worker, subscription, partial(carry_out, calls.operate))
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 
@@ -237,6 +245,8 @@ async def build_app(
             pages=pages,
             monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
             summary=Summary(access, Overview(redis, priced=prices is not None).summary),
+            watching=watching,
+            operator=OperatorRoutes(access, worker, calls.operate, commands),
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -247,12 +257,15 @@ async def build_app(
         after_calls.start()
         intake.budget.start()
         traces.start()
-        if is_watched(settings):
+        if watched:
+            subscription.start()
             figures.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
         await asyncio.wait([watch])
+        await subscription.close()
+        await commands.close()
         await watch_agents.close()
         await asyncio.gather(jobs.drain(settings.tool_deadline), dialler.close())
         await messaging.close()
@@ -270,7 +283,11 @@ async def build_app(
             await rest.close()
         await redis.aclose()
 
+    async def shutdown(_: web.Application) -> None:
+        watching.close()
+
     app.cleanup_ctx.append(lifetime)
+    app.on_shutdown.append(shutdown)
     harden(app, public=settings.public_url is not None)
     await asyncio.wait([warmth.ask()], timeout=WARM_PATIENCE)
     return app

@@ -23,12 +23,14 @@ from handlers.intake import Intake
 from handlers.relay_socket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
+from relay.events import Order
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
 from relay.logs import Current
 from relay.masks import Masks
 from relay.models.base import LanguageModel
+from relay.operator import Refusal
 from relay.parts import SessionParts
 from relay.rules import CallLimits, CallRules
 from relay.session import CallSession
@@ -98,14 +100,19 @@ class Calls:
         self._can_transfer = can_transfer
         self._trail = trail
         self._worker = worker
-        self._sessions: set[CallSession] = set()
+        self._sessions: dict[str, CallSession] = {}  # of each call the newest: it has fenced the others
         self._handing_on: float | None = None
 
     def hand_on(self, limit: float) -> None:
         """The process leaves: every session hands its call back within ``limit`` seconds, also one that begins now."""
         self._handing_on = limit
-        for session in [*self._sessions]:
+        for session in [*self._sessions.values()]:
             session.hand_on(limit)
+
+    def operate(self, call_sid: str, order: Order) -> Refusal | None:
+        """An operator has the call do this: why it does not, "" where it does, None where it is not here."""
+        session = self._sessions.get(call_sid)
+        return None if session is None else session.operate(order)
 
     async def serve(
         self,
@@ -197,14 +204,14 @@ class Calls:
                 resumed=attempt > 0,
                 handed=setup.custom_parameters.get(HANDED) == "1",
             )
-            self._sessions.add(session)
+            self._sessions[setup.call_sid] = session
             if self._handing_on is not None:  # this call was on its way in
                 asyncio.get_running_loop().call_soon(session.hand_on, self._handing_on)
             with structlog.contextvars.bound_contextvars(agent=talking), self._intake.room.inside(setup.call_sid):
                 return await session.run()
         finally:
-            if session is not None:
-                self._sessions.discard(session)
+            if session is not None and self._sessions.get(setup.call_sid) is session:
+                del self._sessions[setup.call_sid]
             self._conversations.release(writer)
             self._left(setup.call_sid)
 

@@ -17,6 +17,7 @@ from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
 from handlers.monitoring import Monitoring
+from handlers.operating import OperatorRoutes
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -25,6 +26,7 @@ from handlers.summary import Summary
 from handlers.twilio_status import STATUS as MESSAGE_STATUS
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
+from handlers.watching import Watching
 
 TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS)
 """What only Twilio may ask."""
@@ -53,6 +55,8 @@ class Handlers:
     pages: Pages
     monitoring: Monitoring
     summary: Summary
+    watching: Watching
+    operator: OperatorRoutes
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -84,6 +88,8 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     handlers.pages.add_routes(app)
     handlers.monitoring.add_routes(app)
     handlers.summary.add_routes(app)
+    handlers.watching.add_routes(app)
+    handlers.operator.add_routes(app)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:

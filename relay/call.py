@@ -31,6 +31,8 @@ from relay.events import (
     Event,
     LateResult,
     Noted,
+    Operator,
+    Order,
     OutOfBudget,
     Prepared,
     Reconnected,
@@ -60,6 +62,7 @@ from relay.keypad import PRESSED, Key, Keypad
 from relay.listening import Listening
 from relay.manner import Manner
 from relay.models.base import ToolCall
+from relay.operator import Operating, Refusal
 from relay.quiet import Quiet
 from relay.rules import CallRules, Phase, Turn
 from relay.speaking import REMINDERS, SOUND, Outbox, Record, Speaking
@@ -88,6 +91,9 @@ class Call:
         self._turns = Turns(rules, self._out, self.record, self.speaking, self._listening, self._ending, self._changes)
         self._speculation = Speculation(rules.speculation_limit if rules.speculation else 0, self._out)
         self._quiet = Quiet(rules, self._out, self.speaking, self._listening, self._turns, self._ending)
+        self._operating = Operating(
+            rules, self._out, self.speaking, self._listening, self._turns, self._ending, self._changes
+        )
         self._provider = ProviderTrouble()
         self._keypad = Keypad()
         self._collecting = Collecting(self._out, self.speaking, self._listening, self._turns)
@@ -157,6 +163,10 @@ class Call:
         """Everything said so far, in order."""
         return [*self._before, *self.record.in_order()]
 
+    def refusal(self, order: Order) -> Refusal:
+        """Why an operator's order would not be carried out now; "" if it would."""
+        return self._operating.refusal(order) if self._set_up or self._ending.done else "not_begun"
+
     def current(self, turn: int) -> bool:
         """Whether words of this turn may be sent now; 0 is no turn and always may."""
         return turn == 0 or (self.turn is not None and self.turn.number == turn)
@@ -171,7 +181,7 @@ class Call:
         elif self._set_up and not self._ending.done:
             made = self._changes.made
             self._inside(event)
-            if self._changes.made != made:
+            if self._operating.due() or self._changes.made != made:
                 self._speculation.drop()  # it was asked before
             self.speaking.tick()
             self._collecting.watch()
@@ -229,6 +239,8 @@ class Call:
                 self._ready(event)
             case Drain():
                 self._drain(event.limit)
+            case Operator():
+                self._operating.take(event.order)
             case TimerFired():
                 self._timer(event.name)
             case PeerError():

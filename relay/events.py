@@ -12,7 +12,7 @@ from relay.frames import Incoming
 from relay.items import Item, ToolItem, UserItem
 from relay.manner import Manner
 from relay.models.base import FinishReason, ToolCall
-from relay.toolbox import Change, DigitsWanted, Keyed, ToolOutcome
+from relay.toolbox import Change, DigitsWanted, EndCall, Keyed, SwitchAgent, ToolOutcome, Transfer
 
 # events
 
@@ -127,6 +127,23 @@ class Drain:
 
 
 @dataclass(frozen=True, slots=True)
+class SayLine:
+    """These words are said by the agent."""
+
+    text: str = field(repr=False)
+
+
+Order = SayLine | SwitchAgent | Transfer | EndCall
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """Somebody who watches the call has it do this."""
+
+    order: Order
+
+
+@dataclass(frozen=True, slots=True)
 class TimerFired:
     name: str
 
@@ -153,6 +170,7 @@ Event = (
     | LateResult
     | Noted
     | Drain
+    | Operator
     | TimerFired
     | SocketClosed
 )

@@ -19,6 +19,7 @@ VERSION = 1
 AssistantStatus = Literal["open", "done", "interrupted", "superseded"]
 ToolStatus = Literal["running", "done", "failed", "interrupted", "unknown"]
 MOVING = "moving"  # the line that bridges the way to another process
+OPERATOR = "operator"  # words of somebody who watches the call
 ASIDES = ("filler", "progress", "repeat", MOVING)
 
 
@@ -39,7 +40,7 @@ class AssistantItem:
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
     ``started``: epoch milliseconds of the first frame, 0 if unknown. ``origin``: "" for the model's words, otherwise
-    "greeting", "keypad", "filler", "progress", "repeat", or the name of the line: "apology", "moving" ...
+    "greeting", "keypad", "filler", "progress", "repeat", "operator", or the name of the line: "apology", "moving" ...
     ``sent``: all that was sent, where not all of it was heard; for reports, a model is never shown it.
     """
 

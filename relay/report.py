@@ -23,6 +23,7 @@ LOST = frozenset({"dropped", "error", "slow", "binary", "switched"})
 OUTCOMES = {
     "completed": "completed",
     "agent": "ended",
+    "operator": "ended",
     "silence": "ended",
     "time_up": "ended",
     "budget": "ended",

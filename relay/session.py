@@ -18,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextvars import Context, copy_context
 from typing import Any
 
 import structlog
@@ -41,6 +42,8 @@ from relay.events import (
     LateResult,
     Mark,
     Noted,
+    Operator,
+    Order,
     Play,
     Prepared,
     Put,
@@ -69,6 +72,7 @@ from relay.frames import (
     parse_incoming,
 )
 from relay.items import AssistantItem, Item, ToolItem
+from relay.operator import Refusal
 from relay.outgoing import Outgoing, Socket
 from relay.parts import SessionParts
 from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
@@ -136,6 +140,7 @@ class CallSession:
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
         self._timers = Timers(self._fired)
         self._group: asyncio.TaskGroup | None = None
+        self._context: Context | None = None  # of the task that runs the session
         self._tasks: set[asyncio.Task[None]] = set()
         self._tools = ToolRuns(
             self.call, parts, self._trace, self._receive, self._told, self._spawn, self._gate, lambda: self._alive
@@ -154,7 +159,7 @@ class CallSession:
         self._telemetry.calls_active.inc()
         try:
             async with asyncio.TaskGroup() as group:
-                self._group = group
+                self._group, self._context = group, copy_context()
                 try:
                     self._receive(self._setup)
                     self._spawn(self._prepare(), "prepare")
@@ -189,6 +194,15 @@ class CallSession:
         """The process leaves: within ``limit`` seconds the call is handed back to Twilio, and another process goes on
         with it. A call that has ended stays as it is."""
         self._receive(Drain(limit))
+
+    def operate(self, order: Order) -> Refusal:
+        """Somebody who watches the call has it do this; returns why it does not, "" where it does."""
+        if self._context is None or not self._alive:
+            return "ended"
+        refusal = self.call.refusal(order)
+        if not refusal:
+            self._context.run(self._receive, Operator(order))  # what it begins is the call's, in the log too
+        return refusal
 
     def fenced(self) -> None:
         """A newer session, or a newer socket of this one, owns the conversation: this one ends quietly."""

@@ -12,7 +12,7 @@ from math import inf
 
 from relay.events import Action, Close, Mark, Play, Put, Say, SetLanguage, StartTimer
 from relay.heard import CHARACTERS_PER_SECOND, Ledger, Utterance, from_the_cut
-from relay.items import ASIDES, AssistantItem, AssistantStatus, Item
+from relay.items import ASIDES, OPERATOR, AssistantItem, AssistantStatus, Item
 from relay.listening import EARLY
 from relay.manner import MULTI, Manner
 from relay.rules import CallRules
@@ -143,7 +143,7 @@ class Speaking:
             changed = spoken if spoken != self.spoken else ""
             self._outbox.add(SetLanguage(changed, understood if understood != self._understood else ""))
         self.spoken, self._understood = spoken, understood
-        if any(utterance.open for utterance in self.ledger.utterances):
+        if self.open:
             self._mark(self._tongue)  # it goes on in the language it has begun in
 
     def _mark(self, tongue: str) -> None:
@@ -185,10 +185,11 @@ class Speaking:
         self.close(utterance)
         return utterance
 
-    def aside(self, turn: int, text: str, origin: str) -> None:
-        """Words for the time a tool of this turn takes: a talk cycle of their own, which the reply waits for."""
+    def aside(self, turn: int, text: str, origin: str, tongue: str = "") -> None:
+        """Words between others, as for the time a tool of this turn takes: a talk cycle of their own, which the reply
+        waits for. ``tongue``: the tag of their language, "" for the caller's."""
         self._close_all()
-        utterance = self.begin(turn, text, origin, self.manner.declared(self.language))
+        utterance = self.begin(turn, text, origin, tongue or self.manner.declared(self.language))
         self._outbox.add(Say(0, text, aside=True))
         self._shut(utterance)
 
@@ -267,7 +268,7 @@ class Speaking:
         return self.ledger.open(utterance)
 
     def _firm(self, origin: str) -> bool:
-        return not self._rules.preemptible or origin in ("greeting", *ASIDES)
+        return not self._rules.preemptible or origin in ("greeting", OPERATOR, *ASIDES)
 
     def _close_all(self) -> None:
         for utterance in self.ledger.utterances:
@@ -358,6 +359,11 @@ class Speaking:
         """Whether Twilio has reported the end of speech that began after all that was sent."""
         given = [u.started for u in self.ledger.utterances if not u.cut]
         return self.agent_on_at is None and max(given, default=0.0) < self._spoke_since
+
+    @property
+    def open(self) -> bool:
+        """Whether more is to come of something that is being said."""
+        return any(utterance.open for utterance in self.ledger.utterances)
 
     @property
     def busy(self) -> bool:

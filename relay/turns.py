@@ -7,7 +7,7 @@ which is why no word of it can follow an interrupt.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from relay.changes import Changes
 from relay.confirm import ASK_FIRST, Confirmations
@@ -62,6 +62,7 @@ class Turns:
     ) -> None:
         self.current: Turn | None = None
         self.held = False  # the caller has the floor, or the call is ending: nothing new is begun
+        self.before_asking: Callable[[], object] = lambda: None  # done before each request
         self._rules = rules
         self._out = outbox
         self._record = record
@@ -84,9 +85,14 @@ class Turns:
         self._length = Length(rules.reply_max_chars)
 
     @property
+    def floor_free(self) -> bool:
+        """Whether all is ready, and the caller has not taken the floor."""
+        return self._prepared and not self.held
+
+    @property
     def at_rest(self) -> bool:
         """Whether all is ready, and nothing is being done or about to be."""
-        return self._prepared and self.current is None and not self.held
+        return self.floor_free and self.current is None
 
     @property
     def idle(self) -> bool:
@@ -404,6 +410,7 @@ class Turns:
         turn = self.current
         if turn is None or turn.part != "waiting" or self.held or not (self._prepared and self._effects_waited):
             return
+        self.before_asking()
         turn.part = "generating"
         turn.utterance = None
         self._untold = False

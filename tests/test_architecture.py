@@ -125,6 +125,7 @@ def test_only_settings_read_the_environment() -> None:
         "relay/store/embedded.py",  # where the system keeps sockets
         "relay/store/server.py",  # PATH
         "commands/call.py",  # what the terminal can show
+        "commands/tail.py",  # likewise
         "commands/local_server.py",  # handed on to the server it starts
         "commands/listening.py",  # what systemd tells a process
         "commands/dev/child.py",  # told in its place

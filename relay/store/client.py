@@ -76,17 +76,19 @@ def _nodes(places: str, port: int) -> list[Node]:
 def translate() -> Iterator[None]:
     """Turns whatever the client raises into ``StoreError``, which names the kind of error and never a key or value.
 
-    On Python 3.11 the client can swallow the cancel of a task (``asyncio.wait_for`` hands on the result of an inner
-    task that has just ended): it is raised anew here.
+    On Python 3.11 the client can swallow the cancel of a task (``asyncio.wait_for`` hands on the result, or the error,
+    of an inner task that has just ended): it is raised anew here.
     """
     task = asyncio.current_task()
     cancels = task.cancelling() if task is not None else 0
     try:
         yield
-        if task is not None and task.cancelling() > cancels:
-            raise asyncio.CancelledError
     except (RedisError, OSError, TimeoutError) as error:
+        if task is not None and task.cancelling() > cancels:
+            raise asyncio.CancelledError from error
         raise StoreError(f"Redis: {type(error).__name__}") from error
+    if task is not None and task.cancelling() > cancels:
+        raise asyncio.CancelledError
 
 
 __all__ = ["DEADLINE", "STORED_WITHIN", "connect", "translate"]

@@ -28,6 +28,8 @@ from relay.events import (
     End,
     Event,
     Mark,
+    Operator,
+    Order,
     OutOfBudget,
     Play,
     Prepared,
@@ -35,6 +37,7 @@ from relay.events import (
     Reconnected,
     RoundEnded,
     Say,
+    SayLine,
     SetLanguage,
     SocketClosed,
     Speculate,
@@ -115,6 +118,7 @@ class Driver:
     frames: list[str] = field(default_factory=list)  # texts sent, and CLOSE
     said: dict[int, str] = field(default_factory=dict)  # text sent, by turn
     asides: list[str] = field(default_factory=list)  # of these, what is a talk cycle of its own
+    ordered: list[str] = field(default_factory=list)  # lines of an operator that are to be said
     sounds: list[Play] = field(default_factory=list)
     timers: dict[str, float] = field(default_factory=dict)  # name -> due
     rounds: list[StartTurn] = field(default_factory=list)  # asked of the model, neither ended nor cancelled
@@ -238,6 +242,12 @@ class Driver:
         """A running tool waits for keys."""
         return self.send(CollectDigits(self.tool(name), DigitsWanted(count, terminator, timeout)))
 
+    def order(self, order: Order) -> list[Action]:
+        """Somebody who watches the call has it do this."""
+        if isinstance(order, SayLine) and not self.call.refusal(order):
+            self.ordered.append(order.text)
+        return self.send(Operator(order))
+
     def fire(self, name: str) -> list[Action]:
         """An armed timer fires, at its time or at once if that is past."""
         self.now = max(self.now, self.timers.pop(name))
@@ -281,6 +291,9 @@ class Driver:
                 assert text
                 if aside:
                     assert not self.cycle_open, "a talk cycle inside another"
+                if aside and text in self.ordered:
+                    self.ordered.remove(text)
+                elif aside:
                     assert self.call.turn is not None and self.call.turn.part == "tools", "a filler of no wait"
                 assert self.call.current(turn), f"words of turn {turn}, which is over"
                 self.frames.append(text)

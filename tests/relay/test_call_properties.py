@@ -18,6 +18,7 @@ from relay.events import (
     Put,
     RoundEnded,
     Say,
+    SayLine,
     StartTimer,
     StartTool,
     StartTurn,
@@ -115,6 +116,7 @@ class RandomCall(RuleBasedStateMachine):
         silence=st.sampled_from([2.0, 8.0, 1e6]),
         time=st.sampled_from([20.0, 1e7]),
         follow=st.booleans(),
+        transfer=st.booleans(),
     )
     def begin(
         self,
@@ -128,6 +130,7 @@ class RandomCall(RuleBasedStateMachine):
         silence: float,
         time: float,
         follow: bool,
+        transfer: bool,
     ) -> None:
         self.info = info
         self.driver = Driver(
@@ -150,6 +153,7 @@ class RandomCall(RuleBasedStateMachine):
                 "languages": ("en-US", "es-US"),
                 "follow_language": follow,
                 "manners": OTHERS.get,
+                "can_transfer": transfer,
             }
         )
         self.act(self.driver.setup())
@@ -239,6 +243,24 @@ class RandomCall(RuleBasedStateMachine):
     @rule(code=st.sampled_from([64111, 64114, 64107]))
     def error(self, code: int) -> None:
         self.act(self.driver.send(PeerError("", code)))
+
+    # -- an operator
+
+    @rule(text=st.sampled_from(["The pool is closed today.", "One more thing."]))
+    def operator_says(self, text: str) -> None:
+        self.act(self.driver.order(SayLine(text)))
+
+    @rule(agent=st.sampled_from([*OTHERS, "nobody"]))
+    def operator_switches(self, agent: str) -> None:
+        self.act(self.driver.order(SwitchAgent(agent)))
+
+    @precondition(lambda self: len(self.driver.turns) > 2)
+    @rule(order=st.sampled_from([EndCall(), Transfer("asked", "")]))
+    def operator_ends(self, order: EndCall | Transfer) -> None:
+        refusal = self.driver.call.refusal(order)
+        self.act(self.driver.order(order))
+        if not refusal:
+            assert self.driver.call.phase in (Phase.ENDING, Phase.ENDED)
 
     # -- the model
 
@@ -479,6 +501,7 @@ class RandomCall(RuleBasedStateMachine):
             else:
                 break
         assert self.over or (driver.call.turn is None and not driver.rounds and not driver.tools)
+        assert self.over or not driver.ordered, "an operator's line is never said"
 
     def the_agents_words_are_a_whole_word_prefix_of_what_was_sent_now(self) -> None:
         for position, item in self.driver.stored.items():

@@ -138,6 +138,27 @@ async def test_cancel_passes() -> None:
         raise asyncio.CancelledError
 
 
+@pytest.mark.parametrize("instead", [None, ConnectionResetError("lost"), TimeoutError()])
+async def test_a_cancel_that_the_client_swallows_is_raised_anew(instead: Exception | None) -> None:
+    """Whether it goes on as if nothing had been, or with an error of its own."""
+    begun = asyncio.Event()
+
+    async def command() -> None:
+        with translate():
+            begun.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                if instead is not None:
+                    raise instead from None
+
+    task = asyncio.create_task(command())
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
 async def test_bugs_pass() -> None:
     """An error of our own is not dressed up as one of the store."""
     with pytest.raises(KeyError), translate():
