@@ -14,6 +14,7 @@ from redis.asyncio import Redis
 
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
+from tests.browser.chromium import MISSING
 from tests.relay.store.groups import RedisCluster, RedisSentinels, redis_cluster, redis_sentinels
 from tests.relay.store.servers import FragileRedis, fragile_redis
 
@@ -24,6 +25,12 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
 # A busy machine must not fail an example for its time, and every run tries the same ones.
 hypothesis.settings.register_profile("relay", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("relay")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What was left out for want of a browser is said, not only counted."""
+    if any(MISSING in str(report.longrepr) for report in terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(MISSING)
 
 
 def _is_local(address: object) -> bool:
