@@ -17,7 +17,7 @@ from benchmarks import figures, latency
 from benchmarks.__main__ import main
 from benchmarks.comparison import Load
 from benchmarks.distance import distance
-from benchmarks.endpoint import Script, asked, word
+from benchmarks.endpoint import Script
 from benchmarks.faults import Heard, faults
 from benchmarks.faults import Plan as Faults
 from benchmarks.idle import idle
@@ -29,6 +29,7 @@ from benchmarks.systems import SYSTEMS, request_parts, ring
 from benchmarks.transport import transport
 from benchmarks.warm import FIRST, QUIET, TENTH, UNTOLD, warm
 from benchmarks.warm import Plan as Warm
+from phone.bench.words import asked, word
 from phone.endpoint.dialog import Entry
 from phone.load import Answer
 from relay.frames import Text
