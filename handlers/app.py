@@ -17,13 +17,17 @@ from channels.reports import HttpReports
 from channels.twilio import twiml
 from channels.twilio.tickets import Tickets, ticket_keys
 from config.settings import Settings
+from handlers.addresses import client_address
 from handlers.admission import Admission
 from handlers.agents import AgentWatch, open_catalogue
 from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
-from handlers.calls import Calls
+from handlers.calls import Calls, untraced
 from handlers.connecting import Connector
+from handlers.dashboard_access import Access
+from handlers.dashboard_login import Login
+from handlers.dashboard_pages import Pages
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
 from handlers.fallback import Fallback
@@ -35,12 +39,14 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_model
+from handlers.monitoring import is_watched, make_monitoring, people_key
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
-from handlers.stores import AFTER_CALLS, open_stores
+from handlers.stores import AFTER_CALLS, open_stores, open_traces
+from handlers.summary import Summary
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
@@ -50,20 +56,26 @@ from relay.aftercall import AfterCalls
 from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
 from relay.jobs import Jobs
+from relay.prices import make_prices
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
 from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.effects import Effects
+from relay.store.events import Events
+from relay.store.metrics import Figures
 from relay.store.outbound import OutboundCalls
+from relay.store.overview import Overview
 from relay.store.tickets import Tickets as TicketRecord
+from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
 from tools.registry import ToolRegistry
 
 EFFECTS_LABEL = b"relay: effects key 1"
 FLUSH_DEADLINE = 5.0
 AFTER_CALL_DEADLINE = 5.0
+TRACE_DEADLINE = 1.0
 WARM_PATIENCE = 0.5  # seconds the port waits for the model's connections; they are opened all the same
 
 log = structlog.get_logger(__name__)
@@ -83,7 +95,8 @@ async def build_app(
     what follows a call is done.
     Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
     """
-    telemetry, jobs = Telemetry(), Jobs()
+    prices = make_prices(settings.price_input, settings.price_cached, settings.price_output)
+    telemetry, jobs = Telemetry(version("relay"), prices), Jobs()
     redis = connect(redis_url)
     model = make_model(settings, endpoint, telemetry)
     warmth = Warmth(model)
@@ -101,8 +114,9 @@ async def build_app(
     agents = open_catalogue(settings, tools)
     watch_agents = AgentWatch(agents)
     tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+    address = PublicAddress.parse(settings.public_url) if settings.public_url else None
     gate = TwilioGate(
-        PublicAddress.parse(settings.public_url) if settings.public_url else None,
+        address,
         TwilioSignatures(tokens) if tokens else None,
     )
     keys = ticket_keys(tokens, settings.data_dir)
@@ -122,6 +136,15 @@ async def build_app(
     )
     due = Due(redis, AFTER_CALLS, after_call.lease)
     after_calls = AfterCalls(due, stores.archive, stores.people, closing, pace=after_call)
+    access = Access(
+        settings.dashboard_token.get_secret_value() if settings.dashboard_token else "",
+        address,
+        client=lambda request: client_address(request, settings.trusted_hops),
+    )
+    worker, hashing = worker_id(), people_key(settings, keys)
+    events, figures = Events(worker), Figures(redis, telemetry, worker)
+    events.subscribe(figures.told)
+    traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -140,6 +163,8 @@ async def build_app(
         left=after_calls.left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
+        trail=traces.of if is_watched(settings) else untraced,
+        worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
@@ -181,6 +206,7 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
+    pages = Pages(access)
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 
@@ -207,6 +233,10 @@ async def build_app(
             status=TwilioStatus(gate, stores.messages),
             health=Health(version("relay"), _checks(redis, warmth, endpoint), draining=lambda: drain.begun),
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
+            login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
+            pages=pages,
+            monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
+            summary=Summary(access, Overview(redis, priced=prices is not None).summary),
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -216,6 +246,9 @@ async def build_app(
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")
         after_calls.start()
         intake.budget.start()
+        traces.start()
+        if is_watched(settings):
+            figures.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -227,6 +260,8 @@ async def build_app(
             log.error("conversations not written", count=lost)
         await after_calls.close(AFTER_CALL_DEADLINE)
         await intake.budget.close(FLUSH_DEADLINE)
+        await traces.close(TRACE_DEADLINE)
+        await figures.close(FLUSH_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

@@ -26,6 +26,7 @@ from relay.errors import Fenced
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
+from relay.logs import Current
 from relay.masks import Masks
 from relay.models.base import LanguageModel
 from relay.parts import SessionParts
@@ -34,11 +35,17 @@ from relay.session import CallSession
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id
-from relay.telemetry import Current, Telemetry
+from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext
+from relay.trace import NoTrail, Trail
 from relay.writer import epoch_ms
 
 CHANNEL = "voice"
+
+
+def untraced(call_sid: str, channel: str, person: str) -> Trail:
+    """For calls that nobody may look at."""
+    return NoTrail()
 
 
 class Calls:
@@ -46,7 +53,8 @@ class Calls:
     name. ``foreseen``: called when a caller is heard whose turn is to come. ``can_transfer``: there is a number to hand
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
     ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up. ``intake``: has
-    the places that calls take and the budget they use."""
+    the places that calls take and the budget they use. ``trail``: where the trace of a call goes, by its CallSid, its
+    channel and the person. ``worker``: the name of this process."""
 
     def __init__(
         self,
@@ -68,6 +76,8 @@ class Calls:
         left: Callable[[str], object] = lambda call_sid: None,
         fresh: Callable[[], Awaitable[object]] | None = None,
         can_transfer: bool = False,
+        trail: Callable[[str, str, str], Trail] = untraced,
+        worker: str = "",
     ) -> None:
         self._agents = agents
         self._default = default_agent
@@ -86,6 +96,8 @@ class Calls:
         self._left = left
         self._fresh = fresh
         self._can_transfer = can_transfer
+        self._trail = trail
+        self._worker = worker
         self._sessions: set[CallSession] = set()
         self._handing_on: float | None = None
 
@@ -179,6 +191,8 @@ class Calls:
                     reconnects=session_attributes(agent, second=second).get("applicationReconnect") == "true",
                     returned=returned_note(setup.custom_parameters),
                     allowance=self._intake.budget.of(person),
+                    trail=self._trail(setup.call_sid, CHANNEL, person),
+                    worker=self._worker,
                 ),
                 resumed=attempt > 0,
                 handed=setup.custom_parameters.get(HANDED) == "1",

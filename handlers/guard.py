@@ -86,6 +86,12 @@ def is_own(request: web.BaseRequest) -> bool:
     return is_local(request) and "Origin" not in request.headers and _names_this_machine(request.host)
 
 
+def is_own_page(request: web.BaseRequest) -> bool:
+    """Whether it is our own, as above, or a page that this process has served to a browser on this machine."""
+    same_origin = request.headers.get("Origin", f"http://{request.host}") == f"http://{request.host}"
+    return is_local(request) and same_origin and _names_this_machine(request.host)
+
+
 def _is_loopback(address: str) -> bool:
     try:
         ip = ipaddress.ip_address(address)

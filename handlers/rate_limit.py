@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aiohttp import web
@@ -72,14 +72,14 @@ class Rate:
 
 
 class RateLimit:
-    """The middleware. ``credentials``: the header that each route which takes a credential reads it from, by the
-    route's path. ``hops``: as in ``client_address``. ``development``: this machine itself is not counted.
-    ``refused``: counts what was refused."""
+    """The middleware. ``credentials``: the headers from which a route that takes a credential reads it, by the route's
+    path, or by its first part with a last slash where all routes below do. ``hops``: as in ``client_address``.
+    ``development``: this machine itself is not counted. ``refused``: counts what was refused."""
 
     def __init__(
         self,
         rate: Rate,
-        credentials: Mapping[str, str],
+        credentials: Mapping[str, Sequence[str]],
         refused: Count,
         *,
         hops: int = 0,
@@ -113,8 +113,12 @@ class RateLimit:
 
     def _brings_credential(self, request: web.Request) -> bool:
         resource = request.match_info.route.resource
-        header = self._credentials.get(resource.canonical) if resource is not None else None
-        return header is not None and header in request.headers
+        if resource is None:
+            return False
+        path = resource.canonical
+        folder = "/".join(path.split("/")[:2]) + "/"
+        headers = self._credentials.get(path) or self._credentials.get(folder, ())
+        return any(header in request.headers for header in headers)
 
     def _over(self, request: web.Request) -> web.Response | None:
         """Counts the request; the answer where it is one too many."""

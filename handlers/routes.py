@@ -8,15 +8,20 @@ from aiohttp import web
 
 from config.settings import Settings
 from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
+from handlers.dashboard_access import DASHBOARD
+from handlers.dashboard_login import Login
+from handlers.dashboard_pages import Pages
 from handlers.dialling import missing_for_calls
 from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.monitoring import Monitoring
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.signatures import SIGNATURE_HEADER
+from handlers.summary import Summary
 from handlers.twilio_status import STATUS as MESSAGE_STATUS
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
@@ -25,10 +30,12 @@ TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS
 """What only Twilio may ask."""
 
 CREDENTIALS = {
-    **dict.fromkeys((*TWILIO, FALLBACK), SIGNATURE_HEADER),
-    **dict.fromkeys((OUTBOUND, METRICS), "Authorization"),
+    **dict.fromkeys((*TWILIO, FALLBACK), (SIGNATURE_HEADER,)),
+    **dict.fromkeys((OUTBOUND, METRICS), ("Authorization",)),
+    f"{DASHBOARD}/": ("Authorization", "Cookie"),
 }
-"""The header in which a route looks for a credential; on all other routes everybody is a stranger."""
+"""The headers in which a route looks for a credential, or all routes with the same first part; on all other routes
+everybody is a stranger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,10 @@ class Handlers:
     status: TwilioStatus
     health: Health
     metrics: Metrics
+    login: Login
+    pages: Pages
+    monitoring: Monitoring
+    summary: Summary
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -69,6 +80,10 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(LIVE, handlers.health.live)
     app.router.add_get(READY, handlers.health.ready)
     app.router.add_get(METRICS, handlers.metrics.show)
+    handlers.login.add_routes(app)
+    handlers.pages.add_routes(app)
+    handlers.monitoring.add_routes(app)
+    handlers.summary.add_routes(app)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:
@@ -93,6 +108,7 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"GET  {LIVE}", "open"),
         (f"GET  {READY}", "open"),
         (f"GET  {METRICS}", metrics),
+        (f"GET  {DASHBOARD}", _dashboard(settings)),
     ]
 
 
@@ -129,3 +145,9 @@ def _outbound(settings: Settings) -> str:
     if missing := missing_for_calls(settings):
         return f"bearer token; places no calls: {', '.join(missing)}"
     return "bearer token" if settings.outbound_countries else "bearer token; places no calls: OUTBOUND_COUNTRIES"
+
+
+def _dashboard(settings: Settings) -> str:
+    if settings.dashboard_token:
+        return "login or bearer token"
+    return "closed: DASHBOARD_TOKEN" if settings.public_url else "this machine only: DASHBOARD_TOKEN is not set"

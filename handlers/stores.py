@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from redis.asyncio import Redis
@@ -12,13 +13,17 @@ from relay.closing import USUAL_PACE
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.due import Due
+from relay.store.events import Events
 from relay.store.forgetting import Forgetter, Forgetting
 from relay.store.history import History
 from relay.store.messages import Messages
+from relay.store.monitor import Monitor
 from relay.store.orders import Orders
 from relay.store.people import People
 from relay.store.spending import Spending
 from relay.store.tours import Tours
+from relay.store.trace import Traces
+from relay.writer import epoch_ms
 from tools.listings import Listings
 
 AFTER_CALLS = "aftercall"  # the name of what is due after calls, in the store
@@ -38,6 +43,7 @@ class Stores:
     house: Listings
     callers: Callers | None
     spending: Spending
+    monitor: Monitor
     forgetting: Forgetting
 
 
@@ -69,5 +75,13 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
         house=house,
         callers=hourly if settings.calls_per_person_hour else None,
         spending=spending,
+        monitor=Monitor(redis, longest=archive.longest, now_ms=epoch_ms),
         forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),
     )
+
+
+def open_traces(settings: Settings, redis: Redis, events: Events, key: bytes, lost: Callable[[int], object]) -> Traces:
+    """To be started, and closed when there are no more calls. ``key``: of the hashes that stand for people; ``lost``:
+    told how many entries were dropped."""
+    kept = settings.call_history_hours * 3600
+    return Traces(redis, events, ttl=kept, key=key, model=settings.openai_model, lost=lost)

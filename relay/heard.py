@@ -86,6 +86,7 @@ class Utterance:
     after: float = -inf
     heard_words: int = 0
     _parts: list[str] = field(default_factory=list)
+    _joined: int = 0
     _text: str = ""
     _words: list[str] = field(default_factory=list)
     _ends: list[int] = field(default_factory=list)
@@ -98,8 +99,14 @@ class Utterance:
     def text(self) -> str:
         if self._parts:
             self._text += "".join(self._parts)
+            self._joined += len(self._parts)
             self._parts.clear()
         return self._text
+
+    @property
+    def pieces(self) -> int:
+        """In how many it was sent."""
+        return self._joined + len(self._parts)
 
     @property
     def words(self) -> list[str]:

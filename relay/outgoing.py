@@ -33,11 +33,13 @@ class Socket(Protocol):
 
 
 class Outgoing:
-    """``slow``: called when the peer has left too much unread; what was to be written then is lost."""
+    """``slow``: called when the peer has left too much unread; what was to be written then is lost. ``wrote``: called
+    with the type of each frame that has no words."""
 
-    def __init__(self, socket: Socket, slow: Callable[[], None]) -> None:
+    def __init__(self, socket: Socket, slow: Callable[[], None], wrote: Callable[[str], None]) -> None:
         self._socket = socket
         self._slow = slow
+        self._wrote = wrote
         self._token = Token()
         self._lang: str | None = None
         self.cycle_open = False
@@ -60,15 +62,18 @@ class Outgoing:
 
     def language(self, spoken: str, understood: str = "", attributes: Mapping[str, str] | None = None) -> None:
         """The session's own languages from here on, and how the one spoken is."""
-        self._write(encode(Language(spoken, understood, attributes or {})))
+        if self._write(encode(Language(spoken, understood, attributes or {}))):
+            self._wrote("language")
 
     def sound(self, source: str, *, preemptible: bool, interruptible: bool) -> None:
         self.close_cycle()
-        self._write(encode(Play(source, 1, preemptible, interruptible)))
+        if self._write(encode(Play(source, 1, preemptible, interruptible))):
+            self._wrote("play")
 
     def tones(self, digits: str) -> None:
         self.close_cycle()
-        self._write(encode(SendDigits(digits)))
+        if self._write(encode(SendDigits(digits))):
+            self._wrote("sendDigits")
 
     def close_cycle(self) -> None:
         """One closing frame, if a cycle is open."""
@@ -79,7 +84,8 @@ class Outgoing:
     def end(self, handoff: dict[str, str] | None) -> None:
         """Hands the call back to Twilio; the last frame of a session."""
         self.close_cycle()
-        self._write(encode(End(None if handoff is None else orjson.dumps(handoff).decode())))
+        if self._write(encode(End(None if handoff is None else orjson.dumps(handoff).decode()))):
+            self._wrote("end")
         self.stopped = True
 
     def _write(self, data: bytes) -> bool:

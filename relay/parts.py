@@ -12,6 +12,7 @@ from relay.models.base import LanguageModel
 from relay.sideeffects import SideEffects
 from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext
+from relay.trace import NoTrail, Trail
 from relay.writer import ConversationWriter
 
 
@@ -24,7 +25,8 @@ class SessionParts:
     may open another for the same session and tell it again what it had told. ``begun``: called once a call, by its
     first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
     as those of ``effects``. ``returned``: what the model is told, and the caller by it, as the session begins: nobody
-    took the call it was to be handed over in. ``allowance``: what may be spent on models."""
+    took the call it was to be handed over in. ``allowance``: what may be spent on models. ``trail``: takes the
+    session's trace. ``worker``: the name of this process, for others that want something of the call."""
 
     model: LanguageModel
     cast: Cast
@@ -41,3 +43,5 @@ class SessionParts:
     masks: Masks = field(default_factory=Masks)
     returned: str = ""
     allowance: Allowance = field(default_factory=Allowance)
+    trail: Trail = field(default_factory=NoTrail)
+    worker: str = ""

@@ -26,6 +26,7 @@ from relay.speculation import same_turn
 from relay.speech import Speech
 from relay.telemetry import Telemetry
 from relay.timing import TurnTiming
+from relay.trace import Round, SessionTrace
 from relay.turn import CHARACTERS_PER_TOKEN, estimate_tokens, run_round
 
 log = structlog.get_logger()
@@ -64,12 +65,13 @@ class _Ahead:
 
 class Rounds:
     """``template``: what is the same in every request of the agent that has the call; to be set before the first.
-    ``report``: takes what the call is to know. ``spawn``: starts a task of the session's."""
+    ``report``: takes what the call is to know. ``spawn``: starts a task of the session's. ``trace``: of the session."""
 
     def __init__(
         self,
         model: LanguageModel,
         telemetry: Telemetry,
+        trace: SessionTrace,
         report: Callable[[Event], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
         clock: Callable[[], float],
@@ -79,6 +81,7 @@ class Rounds:
         self._model = model
         self.template = ModelRequest("", ())
         self._telemetry = telemetry
+        self._trace = trace
         self._report = report
         self._spawn = spawn
         self._clock = clock
@@ -100,6 +103,7 @@ class Rounds:
     def prompted(self, read: float) -> None:
         """A final prompt was read: the turn it leads to is timed from here."""
         self._asked = read
+        self._trace.prompted(read)
 
     def start(
         self,
@@ -117,6 +121,7 @@ class Rounds:
             self._timing = TurnTiming(now if self._asked is None else self._asked)
             self._asked = None
             self._timing.begun(now)
+            self._trace.begin(action.turn)
         if action.round and self._timing is not None:
             self._timing.later_round()
         if not action.round and (over := self.allowance.over()):
@@ -132,20 +137,24 @@ class Rounds:
             tool_choice="auto" if action.tools else "none",
             carry=self._carry,
             on_sent=sink.sent,
+            on_further=sink.round.further.append,
         )
         sink.shown = request.instructions, items
         if self._timing is not None:
             self._timing.items(self._clock())
         if settling is not None and not settling.done():
             self.drop()
-            self._sink = sink
-            self._running = self._spawn(self._ask_settled(settling, request, instructions, sink), "round")
+            self._begin(sink, self._ask_settled(settling, request, instructions, sink))
         elif self._ahead is not None and same_turn(self._ahead.request, request):
             self._take_over(self._ahead, action.turn)
         else:
             self.drop()
-            self._sink = sink
-            self._running = self._spawn(run_round(self._model, request, sink), "round")
+            self._begin(sink, run_round(self._model, request, sink))
+
+    def _begin(self, sink: _Sink, running: Coroutine[Any, Any, None]) -> None:
+        self._sink = sink
+        self._running = self._spawn(running, "round")
+        self._trace.asked(sink.round)
 
     def _refuse(self, turn: int, over: Over) -> None:
         """The call learns of it in a moment: it is still beginning the turn."""
@@ -180,7 +189,13 @@ class Rounds:
         if self.allowance.over():
             return
         sink = _Sink(self, 0, ahead=True)
-        request = replace(self.template, instructions=instructions, items=items, on_sent=sink.sent)
+        request = replace(
+            self.template,
+            instructions=instructions,
+            items=items,
+            on_sent=sink.sent,
+            on_further=sink.round.further.append,
+        )
         sink.shown = request.instructions, items
         self._ahead = _Ahead(request, sink, self._spawn(run_round(self._model, request, sink), "speculation"))
 
@@ -198,11 +213,13 @@ class Rounds:
     def written(self) -> None:
         """Words of the turn went out."""
         if self._timing is not None and self._timing.written(self._clock()):
-            self._first_text = self._timing.observe(self._telemetry)
+            self._first_text, segments = self._timing.observe(self._telemetry)
+            self._trace.first_text(self._first_text, segments)
             self._timing = None
 
     def ended(self, action: TurnEnded) -> None:
         """Says in one line what became of the turn."""
+        self._telemetry.turns.labels(action.outcome).inc()
         first = None if self._first_text is None else round(self._first_text, 4)
         log.info("turn ended", turn=action.turn, outcome=action.outcome, first_text=first, **self._in_turn.fields())
 
@@ -212,6 +229,7 @@ class Rounds:
         """It is this turn's round now. Its words follow in a moment: the call is still taking the prompt in."""
         self._ahead, self._running, self._sink = None, ahead.task, ahead.sink
         self._releasing = asyncio.get_running_loop().call_soon(ahead.sink.release, turn)
+        self._trace.asked(ahead.sink.round)
         self._telemetry.speculation.labels("used").inc()
 
     def _waste(self, ahead: _Ahead, result: Literal["discarded", "failed"], tokens: int) -> None:
@@ -234,13 +252,23 @@ class Rounds:
         if self._timing is not None:
             mark(self._timing, self._clock())
 
+    def asking(self) -> Round:
+        """A round that begins now."""
+        return Round(self.template.model, self._clock())
+
+    def first(self, asked: Round) -> None:
+        """The model has begun to answer."""
+        asked.first = self._clock()
+        self.mark(TurnTiming.delta)
+
+    def over(self, asked: Round, outcome: str, usage: Usage) -> None:
+        asked.end(self._clock(), outcome, usage)
+
     def words(self, turn: int, text: str) -> None:
         self._report(Delta(turn, text))
 
     def spent(self, usage: Usage) -> None:
         self.total.add(usage)
-        for kind, count in (("input", usage.input), ("cached", usage.cached), ("output", usage.output)):
-            self._telemetry.tokens.labels(kind).inc(count)
 
     def finished(self, turn: int, calls: tuple[ToolCall, ...], finished: Finished) -> None:
         if turn == self._turn:
@@ -266,6 +294,7 @@ class _Sink:
         "_turn",
         "asked",
         "characters",
+        "round",
         "seen",
         "shown",
         "usage",
@@ -278,6 +307,7 @@ class _Sink:
         self._released = False
         self._kept: list[Callable[[], None]] | None = [] if ahead else None
         self._settled = False  # the budget knows what this has cost
+        self.round = rounds.asking()
         self.shown: tuple[str, Sequence[Item]] = "", ()  # to the model: instructions and items
         self.asked = False  # the request was written
         self.seen = False  # something came
@@ -300,8 +330,9 @@ class _Sink:
         instructions, items = self.shown
         return (len(instructions) + self.characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
 
-    def settle(self) -> None:
+    def settle(self, outcome: str = "cancelled") -> None:
         """It is over, however it has ended."""
+        self._rounds.over(self.round, outcome, self.usage)
         allowance = self._rounds.allowance
         if not self._settled and allowance.limited:
             allowance.spend(self.tokens())
@@ -314,7 +345,7 @@ class _Sink:
     def delta(self, text: str) -> None:
         if not self.seen:
             self.seen = True
-            self._rounds.mark(TurnTiming.delta)
+            self._rounds.first(self.round)
         if words := self._speech.feed(text):
             self._words(words)
 
@@ -323,7 +354,7 @@ class _Sink:
             self._words(words)
         self.seen, self.usage = True, finished.usage
         self._rounds.spent(finished.usage)
-        self.settle()
+        self.settle(finished.reason)
         if self._kept is None:
             self._end(calls, finished)
         elif self._kept or calls or not self._rounds.spoiled(self):
@@ -331,7 +362,7 @@ class _Sink:
 
     def failed(self, code: str) -> None:
         self.asked = self.seen  # nobody is billed for a request that was refused
-        self.settle()
+        self.settle("failed")
         if self._kept is None:
             if words := self._speech.finish():  # a reply that broke off for good keeps its last word
                 self._words(words)

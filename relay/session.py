@@ -75,6 +75,7 @@ from relay.replay import HIDDEN_KEY, WINDOW, Gate, digest
 from relay.rounds import Rounds
 from relay.rules import CallRules
 from relay.stage import Stage
+from relay.tally import Tally
 from relay.timers import Timers
 from relay.toolbox import (
     Change,
@@ -83,9 +84,9 @@ from relay.toolbox import (
     SwitchAgent,
 )
 from relay.toolruns import ToolRuns
+from relay.trace import SessionTrace
 from relay.turn import window
 from relay.writer import Prepared as Before
-from relay.writer import epoch_ms
 
 log = structlog.get_logger()
 
@@ -107,7 +108,6 @@ class CallSession:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._socket = socket
-        self._out = Outgoing(socket, self._slow)
         self._setup = setup
         self._parts = parts
         self._rules = rules
@@ -115,18 +115,30 @@ class CallSession:
         self._clock = clock
         self._t0 = clock()
         self.call = Call(rules)
+        self._trace = SessionTrace(
+            parts.trail,
+            epoch=rules.epoch,
+            begun=self._t0,
+            clock=clock,
+            given=self.call.speaking.given,
+            agent=lambda: self.call.manner.agent,
+            place=parts.writer.position,
+        )
+        self._out = Outgoing(socket, self._slow, self._trace.wrote)
         self._telemetry = parts.telemetry
-        self._rounds = Rounds(parts.model, parts.telemetry, self._receive, self._spawn, clock, parts.allowance)
+        self._rounds = Rounds(
+            parts.model, parts.telemetry, self._trace, self._receive, self._spawn, clock, parts.allowance
+        )
+        self._tally = Tally(parts.writer, self._rounds.total, self._trace)
         self._stage = Stage(self.call, parts.cast, parts.tools, parts.writer, self._out, self._rounds)
         self._person: asyncio.Task[None] | None = None  # a look-up of what is new
         self._gate = Gate() if parts.reconnects else None
-        self._earlier: Mapping[str, str] | None = None  # the conversation's state as earlier sessions left it
         self._noted = ("", False)  # what a later socket is to know: the marks of what was told, and ``unfinished``
         self._timers = Timers(self._fired)
         self._group: asyncio.TaskGroup | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._tools = ToolRuns(
-            self.call, parts, self._receive, self._told, self._spawn, self._gate, lambda: self._alive
+            self.call, parts, self._trace, self._receive, self._told, self._spawn, self._gate, lambda: self._alive
         )
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
@@ -153,7 +165,8 @@ class CallSession:
             self._group = None
             self._telemetry.calls_active.dec()
             reason = self._why()
-            self._note_end(reason)
+            self._trace.ended(reason, self._rounds.total.turns)
+            self._tally.session_ended(reason)
             if reason not in LOST:
                 self._parts.writer.end()
             self._telemetry.calls_ended.labels(reason).inc()
@@ -167,16 +180,6 @@ class CallSession:
                 **total.fields(),
             )
         return reason
-
-    def _note_end(self, reason: str) -> None:
-        """For what is done after the call: that this session is over, and what the call has come to so far."""
-        if self._earlier is None:
-            return
-        total = {"turns": self._rounds.total.turns, **self._rounds.total.fields()}
-        for name, count in total.items():
-            earlier = self._earlier.get(name, "")
-            total[name] = count + (int(earlier) if earlier.isdecimal() else 0)
-        self._parts.writer.note(left=self._parts.writer.epoch, ended=epoch_ms(), reason=reason, **total)
 
     def late(self, item: ToolItem) -> None:
         """A side effect begun by an earlier session of this call has ended."""
@@ -236,6 +239,7 @@ class CallSession:
             self._parts.writer.note(told=told, unfinished=int(unfinished))
 
     def _frame(self, frame: Incoming, read: float) -> None:
+        self._trace.read(frame, read)
         if isinstance(frame, ClientSpeaking | Interrupt | Dtmf) or (isinstance(frame, Prompt) and not frame.last):
             self._parts.foreseen()
         match frame:
@@ -307,8 +311,9 @@ class CallSession:
         self._parts.writer.note(
             agent=self.call.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
         )
-        self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to})
-        self._earlier = before.state
+        self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to, "worker": self._parts.worker})
+        self._tally.take_up(before.state)
+        self._trace.session(self._setup.session_id, resumed=self._resumed or bool(begun))
         if not begun:
             self._parts.begun(epoch)
         if before.same:
@@ -465,6 +470,8 @@ class CallSession:
         if action.shortened:
             log.warning("reply ended at REPLY_MAX_CHARS", turn=action.turn)
         self._rounds.ended(action)
+        self._trace.turn_ended(action.turn, action.outcome)
+        self._tally.turn_ended()
 
     # -- tools
 

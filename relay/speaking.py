@@ -5,6 +5,7 @@ Every method that can lead to something appends actions to the shared ``Outbox``
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
@@ -23,6 +24,7 @@ TONE = 0.2  # seconds of a tone and the silence behind it
 TONE_SECONDS = {"w": 0.5, "W": 1.0}  # of those that are pauses
 MOST_TONES = 8  # sequences of tones whose report is waited for
 SOUND_SECONDS = 5.0  # a sound is taken to be so long
+MOST_GIVEN = 200  # utterances kept for who asks what was given to say
 REMINDERS = frozenset({"still_there", "time_warning"})  # lines that answer nothing: cut, they are not taken up again
 
 
@@ -94,6 +96,7 @@ class Speaking:
         self._record = record
         self._rules = rules
         self._saved = 0.0
+        self._given: deque[Utterance] = deque(maxlen=MOST_GIVEN)
         self._spoken_to = 0  # the position from which on something may still be being said
 
     # -- who speaks, and in which language
@@ -259,8 +262,9 @@ class Speaking:
         now = self._outbox.now
         for utterance in self.ledger.preempt(now):
             self._save(utterance)
-        position = self._record.reserve()
-        return self.ledger.open(Utterance(position, turn, now, origin=origin, firm=firm, seconds=seconds))
+        utterance = Utterance(self._record.reserve(), turn, now, origin=origin, firm=firm, seconds=seconds)
+        self._given.append(utterance)
+        return self.ledger.open(utterance)
 
     def _firm(self, origin: str) -> bool:
         return not self._rules.preemptible or origin in ("greeting", *ASIDES)
@@ -268,6 +272,12 @@ class Speaking:
     def _close_all(self) -> None:
         for utterance in self.ledger.utterances:
             self.close(utterance)
+
+    def given(self) -> list[Utterance]:
+        """What was given since this was last asked, the latest of it."""
+        given = [*self._given]
+        self._given.clear()
+        return given
 
     # -- reports
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relay.telemetry import Telemetry
+from relay.telemetry import SEGMENTS, Telemetry
 
 
 class TurnTiming:
@@ -44,16 +44,18 @@ class TurnTiming:
         self._written = now
         return True
 
-    def observe(self, telemetry: Telemetry) -> float:
-        """Into the metrics; returns the seconds from the prompt to the first words."""
+    def observe(self, telemetry: Telemetry) -> tuple[float, dict[str, float] | None]:
+        """Into the metrics; returns the seconds from the prompt to the first words, and what they consist of."""
         first_text = self._written - self._read
         telemetry.first_text_voice.observe(first_text)
         if self._later:
-            return first_text
+            return first_text, None
+        segments: dict[str, float] = {}
         before = self._read
         marks = (self._begun, self._items, self._sent, self._delta, self._word, self._written)
-        for name, mark in zip(telemetry.segments, marks, strict=True):
+        for name, mark in zip(SEGMENTS, marks, strict=True):
             mark = max(before, mark)
+            segments[name] = mark - before
             telemetry.segments[name].observe(mark - before)
             before = mark
-        return first_text
+        return first_text, segments

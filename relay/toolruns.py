@@ -13,6 +13,7 @@ from relay.events import CollectDigits, DigitsCollected, Event, StartTool, ToolF
 from relay.parts import SessionParts
 from relay.replay import Gate
 from relay.toolbox import DigitsWanted, Keyed, ToolContext, ToolOutcome
+from relay.trace import SessionTrace
 
 ALREADY_COLLECTING = "Keys are being collected by another tool already. Call this again when that one has ended."
 
@@ -20,12 +21,13 @@ ALREADY_COLLECTING = "Keys are being collected by another tool already. Call thi
 class ToolRuns:
     """``receive``: takes what the call is to know; ``note``: what the model is to be told later. ``spawn``: starts a
     task of the session's. ``gate``: remembers what was told, None where nothing is told again. ``alive``: whether the
-    session still begins anything."""
+    session still begins anything. ``trace``: of the session."""
 
     def __init__(
         self,
         call: Call,
         parts: SessionParts,
+        trace: SessionTrace,
         receive: Callable[[Event], None],
         note: Callable[[str], None],
         spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]],
@@ -34,6 +36,7 @@ class ToolRuns:
     ) -> None:
         self._call = call
         self._parts = parts
+        self._trace = trace
         self._receive = receive
         self._note = note
         self._spawn = spawn
@@ -53,6 +56,7 @@ class ToolRuns:
             note=self._note,
             keypad=lambda wanted: self._collect(key, wanted),
         )
+        self._trace.tool(key, action.call.name, action.turn)
         if action.owned:
             self._parts.effects.start(action.call, key, context, lambda outcome: self._done(key, outcome))
         elif self._alive():
@@ -61,6 +65,7 @@ class ToolRuns:
     def cancel(self, key: int) -> None:
         if (task := self._tasks.pop(key, None)) is not None:
             task.cancel()
+            self._trace.tool_over(key, "interrupted")
 
     def collected(self, action: DigitsCollected) -> None:
         """The call has the keys a tool waits for, or has none for it. From here on they are masked."""
@@ -85,6 +90,7 @@ class ToolRuns:
 
     def _done(self, key: int, outcome: ToolOutcome) -> None:
         self._tasks.pop(key, None)
+        self._trace.tool_over(key, "done" if outcome.ok else "failed" if outcome.certain else "unknown")
         self._receive(ToolFinished(key, outcome))
 
     async def _collect(self, key: int, wanted: DigitsWanted) -> Keyed:

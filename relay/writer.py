@@ -174,6 +174,10 @@ class ConversationWriter:
             self._seen = self._now_ms()
         self._schedule(0.0 if urgent or not _is_open(item) else self._next_open)
 
+    def position(self, number: int) -> int | None:
+        """Of this item in the history; None as long as that is not known."""
+        return None if self._base is None else self._base + number
+
     @property
     def noted(self) -> Mapping[str, str]:
         """The fields of the conversation's state, as far as this process knows them."""

@@ -74,6 +74,7 @@ class ModelRequest:
     ``tool_choice``: "auto", "none", or the name of the one function to call.
     ``cache_key``: stable per agent, for the provider's prompt cache; "" sends none.
     ``on_sent``: called without arguments when the request is about to be written to the connection.
+    ``on_further``: called with the reason whenever another request is made for this one (``steady.py``).
     ``first_token_deadline``, ``stall_deadline``: seconds of an agent that has its own; None is the usual one.
     ``fresh``: not on a connection that was used before: another request has just failed on one.
     """
@@ -87,6 +88,7 @@ class ModelRequest:
     cache_key: str = ""
     carry: tuple[bytes, ...] = ()
     on_sent: Callable[[], None] | None = field(default=None, compare=False)
+    on_further: Callable[[str], None] | None = field(default=None, compare=False)
     first_token_deadline: float | None = None
     stall_deadline: float | None = None
     fresh: bool = False

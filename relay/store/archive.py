@@ -69,14 +69,15 @@ class Archive:
         self._redis = redis
         self._ttl = ttl
         self._outlives = outlives
-        self._longest = max(ttl, longest) + outlives
+        self.longest = max(ttl, longest) + outlives
+        """Seconds after its beginning in which a conversation may still be listed."""
         self._index = script(redis, "index_add", fenced=False)
         self._put = script(redis, "fields_put", fenced=False)
 
     async def record(self, conversation: str, person: str, at_ms: int, ttl: float | None = None) -> None:
         """Lists a conversation that began at this moment. Raises StoreError; may be repeated. ``ttl``: seconds it is
         kept, a call's if None."""
-        ttl_ms, oldest = int(((ttl or self._ttl) + self._outlives) * 1000), at_ms - int(self._longest * 1000)
+        ttl_ms, oldest = int(((ttl or self._ttl) + self._outlives) * 1000), at_ms - int(self.longest * 1000)
         lists = ((day_key(at_ms), MOST_OF_A_DAY), (conversations_key(person), MOST_OF_A_PERSON))
         with translate():
             for key, most in lists:

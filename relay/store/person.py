@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hmac
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from hashlib import sha256
 
 import orjson
 
@@ -63,6 +65,11 @@ def is_known(person: str) -> bool:
     return not person.startswith(_ANONYMOUS)
 
 
+def person_hash(key: bytes, person: str) -> str:
+    """What stands for a person where their address must not: 24 hexadecimal digits, which only ``key`` can make."""
+    return hmac.digest(key, person.encode("utf-8", "surrogatepass"), sha256).hex()[:24]
+
+
 def person_key(person: str) -> str:
     return f"person:{{{person}}}"
 
@@ -103,6 +110,7 @@ __all__ = [
     "conversations_key",
     "is_known",
     "load_person",
+    "person_hash",
     "person_id",
     "person_key",
 ]

@@ -21,6 +21,7 @@ from handlers.addresses import client_address, network_of
 from handlers.app import build_app
 from handlers.bearer import Bearer
 from handlers.callbacks import FALLBACK, INCOMING, OUTBOUND, RELAY
+from handlers.dashboard_access import Access
 from handlers.guard import TwilioGate
 from handlers.keys import DRAIN
 from handlers.modelling import Endpoint
@@ -186,6 +187,12 @@ async def site(*, hops: int = 0, development: bool = False) -> AsyncIterator[Sit
         bearer.check(request)
         return web.Response()
 
+    access = Access(BEARER, None)
+
+    async def session(request: web.Request) -> web.Response:
+        access.check(request)
+        return web.Response()
+
     async def open_to_all(request: web.Request) -> web.Response:
         here.done.append("open")
         return web.Response()
@@ -210,6 +217,7 @@ async def site(*, hops: int = 0, development: bool = False) -> AsyncIterator[Sit
             web.post(INCOMING, webhook),
             web.post(OUTBOUND, system),
             web.get("/", open_to_all),
+            web.get("/dashboard/api/session", session),
             web.get("/health/live", open_to_all),
             web.get(RELAY, socket),
         ]
@@ -251,6 +259,17 @@ async def test_a_bearer_token_is_a_credential_too() -> None:
     async with site() as here:
         assert [await here.ask("POST", OUTBOUND, **false) for _ in range(3)] == [401, 401, 429]
         assert await here.ask("POST", OUTBOUND, **valid) == 200
+
+
+async def test_a_session_of_the_dashboard_is_a_credential_too() -> None:
+    """A false cookie counts like a false token; either is looked at below /dashboard."""
+    path, began = "/dashboard/api/session", web.Response()
+    Access(BEARER, None).begin(began)
+    valid = "; ".join(f"{morsel.key}={morsel.value}" for morsel in began.cookies.values())
+    async with site() as here:
+        assert [await here.ask("GET", path, Cookie="relay_dashboard=1.a.b") for _ in range(3)] == [401, 401, 429]
+        assert await here.ask("GET", path, Cookie=valid) == 200
+        assert await here.ask("GET", path, Authorization=f"Bearer {BEARER}") == 200
 
 
 async def test_a_credential_for_another_route_is_none() -> None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from types import FrameType
 from typing import Any, Self
 
 import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
+from relay import trace
 from relay.cast import Role
 from relay.conversations import Conversations
 from relay.errors import ModelUnavailable
@@ -44,6 +47,7 @@ from relay.store.effects import Effects
 from relay.store.history import History, state_key
 from relay.telemetry import Telemetry
 from relay.toolbox import PersonChanged, ToolContext
+from relay.trace import Entry
 from tests.calls.checks import eventually
 from tools.registry import ToolRegistry, ToolResult
 
@@ -426,3 +430,57 @@ async def test_a_request_waits_a_moment_for_what_is_new_of_the_person(parts: Ses
     line.hang_up()
     await asyncio.wait([running])
     assert running.result() == "dropped"
+
+
+class Talks:
+    """A model that says so many words, one at a time."""
+
+    def __init__(self, words: int) -> None:
+        self._words = words
+
+    @asynccontextmanager
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelStream]:
+        async def events() -> AsyncIterator[ModelEvent]:
+            for number in range(self._words):
+                yield f"word{number} "
+            yield Finished("stop")
+
+        yield events()
+
+    async def warm(self) -> str:
+        return ""
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_no_token_costs_anything_for_the_trace(parts: SessionParts) -> None:
+    """A reply of five hundred words leads to as many calls of what puts the trace together as one of two."""
+    rules = rules_of(parts, prepare_deadline=0.01, reply_max_chars=100_000)
+    counts: list[int] = []
+    for words in (2, 500):
+        line, ended, entered = Line(), asyncio.Event(), 0
+
+        class Kept:
+            def add(self, entry: Entry, /, ended: asyncio.Event = ended) -> None:
+                if entry["kind"] == "turn":
+                    ended.set()
+
+        def count(frame: FrameType, event: str, argument: object) -> None:
+            nonlocal entered
+            entered += event == "call" and frame.f_code.co_filename == trace.__file__
+
+        ours = session(line, replace(parts, model=Talks(words), trail=Kept()), rules)
+        sys.setprofile(count)
+        try:
+            running = asyncio.create_task(ours.run(), name="session")
+            line.say(Prompt("Go on"))
+            await asyncio.wait_for(ended.wait(), 5)
+        finally:
+            sys.setprofile(None)
+        sent = [frame for frame in line.sent if isinstance(frame, Text) and frame.token]
+        assert len(sent) == words
+        counts.append(entered)
+        running.cancel()
+        await asyncio.wait([running])
+    assert counts[0] == counts[1] > 5

@@ -1,0 +1,113 @@
+"""The pages of the dashboard: static files from ``handlers/pages``, read once. What they show they fetch as JSON.
+
+Every page is the frame (``frame.html``) with its own part inside. Scripts and styles are served below a path that has
+the digest of all of them in it, so that browsers keep them for good and never mix those of two versions.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from handlers.dashboard_access import DASHBOARD, Access
+from handlers.guard import closed
+
+FOLDER = Path(__file__).parent / "pages"
+FOR_GOOD = "public, max-age=31536000, immutable"
+PAGES: Mapping[str, tuple[str, str]] = {
+    DASHBOARD: ("live", "Live"),
+    f"{DASHBOARD}/calls": ("calls", "Calls"),
+    f"{DASHBOARD}/calls/{{id}}": ("call", "Call"),
+    f"{DASHBOARD}/agents/{{name}}": ("agent", "Agent"),
+    f"{DASHBOARD}/people/{{id}}": ("person", "Person"),
+}
+"""The file and the title of the page at each path."""
+
+_TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """Something to be served, packed and not, with the tag that changes when it does."""
+
+    content: bytes
+    packed: bytes
+    kind: str
+    tag: str
+
+    @classmethod
+    def of(cls, content: bytes, kind: str) -> _File:
+        return cls(content, gzip.compress(content, mtime=0), kind, sha256(content).hexdigest()[:16])
+
+    def answer(self, request: web.BaseRequest, headers: Mapping[str, str], status: int = 200) -> web.Response:
+        headers = {**headers, hdrs.ETAG: f'"{self.tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        known = request.if_none_match or ()
+        if status == 200 and any(tag.value in (self.tag, "*") for tag in known):
+            return web.Response(status=304, headers=headers)
+        body = self.content
+        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
+            headers[hdrs.CONTENT_ENCODING], body = "gzip", self.packed
+        return web.Response(status=status, body=body, content_type=self.kind, charset="utf-8", headers=headers)
+
+
+class Pages:
+    """``access``: who may open them; it also knows the prefix below which browsers find us."""
+
+    def __init__(self, access: Access, folder: Path = FOLDER) -> None:
+        self._access = access
+        files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
+        digest = sha256()
+        for name, content in files.items():
+            digest.update(f"{name} {len(content)} ".encode() + content)
+        self._digest = digest.hexdigest()[:16]
+        self._assets = {name: _File.of(content, _TYPES[Path(name).suffix]) for name, content in files.items()}
+        frame = (folder / "frame.html").read_text("utf-8")
+        self._pages = {
+            name: self._page(frame.replace("{{main}}", (folder / f"{name}.html").read_text("utf-8")), name, title)
+            for name, title in PAGES.values()
+        }
+        self._login = (folder / "login.html").read_text("utf-8")
+
+    def add_routes(self, app: web.Application) -> None:
+        for path, (name, _) in PAGES.items():
+            app.router.add_get(path, self._shows(name))
+        app.router.add_get(f"{DASHBOARD}/assets/{{digest}}/{{name}}", self.asset)
+
+    def login(self, request: web.BaseRequest, problem: str = "", status: int = 200) -> web.Response:
+        """The login form. ``problem``: why it is shown again; a sentence of ours."""
+        text = self._login.replace("{{problem}}", f'<p class="problem" role="alert">{problem}</p>' if problem else "")
+        return self._page(text, "login", "Log in").answer(request, {hdrs.CACHE_CONTROL: "no-store"}, status)
+
+    async def asset(self, request: web.Request) -> web.Response:
+        """Scripts and styles hold nothing secret, and the login form needs them."""
+        self._access.check_open(request)
+        file = self._assets.get(request.match_info["name"])
+        if file is None:
+            raise closed()
+        # Asked for by a page of another version, while processes are being replaced: ours will do, but is not to stay.
+        current = request.match_info["digest"] == self._digest
+        return file.answer(request, {hdrs.CACHE_CONTROL: FOR_GOOD if current else "no-store"})
+
+    def _shows(self, name: str) -> Handler:
+        async def show(request: web.Request) -> web.Response:
+            self._access.check_page(request)
+            return self._pages[name].answer(request, {hdrs.CACHE_CONTROL: "private, no-cache"})
+
+        return show
+
+    def _page(self, text: str, name: str, title: str) -> _File:
+        base = self._access.prefix + DASHBOARD
+        for what, value in {
+            "base": base,
+            "assets": f"{base}/assets/{self._digest}",
+            "name": name,
+            "title": title,
+        }.items():
+            text = text.replace(f"{{{{{what}}}}}", value)
+        return _File.of(text.encode(), "text/html")
