@@ -23,6 +23,7 @@ from benchmarks.processes import BenchError
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
+from benchmarks.telemetry import telemetry as run_telemetry
 from benchmarks.transport import SIZES
 from benchmarks.transport import transport as run_transport
 from benchmarks.warm import Plan as Warm
@@ -33,6 +34,7 @@ LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
 TRANSPORT = Load(turns=4, runs=2)
+TELEMETRY = Load()
 SIZE = click.IntRange(min=1)
 
 
@@ -49,6 +51,7 @@ def main(context: click.Context) -> None:
             lambda: run_warm(WARM),
             run_idle,
             lambda: run_transport(TRANSPORT, SIZES),
+            lambda: run_telemetry(TELEMETRY),
         )
 
 
@@ -130,6 +133,16 @@ def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: 
     """The Responses API by HTTP and by websocket: what each adds, and its CPU a token."""
     load = Load(turns=turns, runs=runs, tokens=tokens, seed=seed)
     _run(lambda: run_transport(load, calls))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=TELEMETRY.calls, show_default=True, help="with, and as many without")
+@click.option("--turns", type=SIZE, default=TELEMETRY.turns, show_default=True, help="measured turns a call")
+@click.option("--runs", type=SIZE, default=TELEMETRY.runs, show_default=True)
+@click.option("--seed", type=int, default=TELEMETRY.seed, show_default=True)
+def telemetry(calls: int, turns: int, runs: int, seed: int) -> None:
+    """What it costs to put together, keep and tell what happens in calls."""
+    _run(lambda: run_telemetry(replace(TELEMETRY, calls=calls, turns=turns, runs=runs, seed=seed)))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:

@@ -4,6 +4,7 @@ The registry is made in one place, ``handlers.app.make_tools``; here that functi
 shown to the model and never called by the scripted one. Nothing else differs from ``relay serve``.
 
 ``BENCH_PROFILE`` names a file for cProfile's statistics; what is measured then is slower and only good for shares.
+``BENCH_TELEMETRY=off`` takes out what puts together, keeps and tells what happens in calls; the metrics stay.
 """
 
 from __future__ import annotations
@@ -13,9 +14,13 @@ import os
 from typing import Any
 
 import handlers.app
+import relay.session
 from benchmarks.leash import on_a_leash
 from commands.serve import serve
+from relay.frames import Incoming
+from relay.tally import Tally
 from relay.toolbox import ToolContext
+from relay.trace import Round, SessionTrace
 from tools.registry import ToolRegistry
 
 
@@ -80,7 +85,33 @@ def add_bench_tools(registry: ToolRegistry) -> ToolRegistry:
     return registry
 
 
+class Untraced(SessionTrace):
+    """Does nothing, whatever it is told."""
+
+    def session(self, name: str, *, resumed: bool) -> None: ...
+    def prompted(self, read: float) -> None: ...
+    def begin(self, turn: int) -> None: ...
+    def asked(self, asked: Round) -> None: ...
+    def first_text(self, seconds: float, segments: dict[str, float] | None) -> None: ...
+    def tool(self, key: int, name: str, turn: int) -> None: ...
+    def tool_over(self, key: int, outcome: str) -> None: ...
+    def read(self, frame: Incoming, at: float) -> None: ...
+    def wrote(self, kind: str) -> None: ...
+    def turn_ended(self, turn: int, outcome: str) -> None: ...
+    def ended(self, reason: str, turns: int) -> None: ...
+
+
+class Uncounted(Tally):
+    """Notes what is needed after a call, and nothing for lists of calls."""
+
+    def turn_ended(self) -> None: ...
+
+
 def main() -> None:
+    if os.environ.get("BENCH_TELEMETRY") == "off":
+        relay.session.SessionTrace = Untraced  # type: ignore[misc]
+        relay.session.Tally = Uncounted  # type: ignore[misc]
+        handlers.app.is_watched = lambda settings: False
     ours = handlers.app.make_tools
 
     def make_tools(*parts: Any, **more: Any) -> ToolRegistry:

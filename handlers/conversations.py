@@ -101,10 +101,10 @@ class ConversationRoutes:
         self._views = views
 
     def add_routes(self, app: web.Application) -> None:
-        add_get(app, self._access, "/conversations", self.list)
+        add_get(app, self._access, "/conversations", self.listing)
         add_get(app, self._access, "/conversations/{id}", self.one)
 
-    async def list(self, request: web.Request) -> dict[str, Any]:
+    async def listing(self, request: web.Request) -> dict[str, Any]:
         query = request.query
         wanted = Wanted(
             query.get("agent", ""), query.get("channel", ""), query.get("outcome", ""), _slower_than(request)

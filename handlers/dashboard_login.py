@@ -54,7 +54,7 @@ class Login:
             again.headers[hdrs.RETRY_AFTER] = refused.headers[hdrs.RETRY_AFTER]
             return again
         if not right:
-            return self._pages.login(request, "That is not the token. It is DASHBOARD_TOKEN in the settings.", 401)
+            return self._pages.login(request, "That is not the token.", 401)
         response = self._to(after_login(request.query.get("next", "")))
         self._access.begin(response)
         raise response

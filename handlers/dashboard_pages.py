@@ -19,13 +19,15 @@ from handlers.dashboard_access import DASHBOARD, Access
 from handlers.guard import closed
 
 FOLDER = Path(__file__).parent / "pages"
+# With the usual policy, no-referrer, a browser would not tell where a form comes from: its Origin would be "null".
+OURS = {"Referrer-Policy": "same-origin"}
 FOR_GOOD = "public, max-age=31536000, immutable"
 PAGES: Mapping[str, tuple[str, str]] = {
     DASHBOARD: ("live", "Live"),
     f"{DASHBOARD}/calls": ("calls", "Calls"),
     f"{DASHBOARD}/calls/{{id}}": ("call", "Call"),
-    f"{DASHBOARD}/agents/{{name}}": ("agent", "Agent"),
-    f"{DASHBOARD}/people/{{id}}": ("person", "Person"),
+    f"{DASHBOARD}/agents/{{name}}": ("about", "Agent"),
+    f"{DASHBOARD}/people/{{id}}": ("about", "Person"),
 }
 """The file and the title of the page at each path."""
 
@@ -69,20 +71,20 @@ class Pages:
         self._assets = {name: _File.of(content, _TYPES[Path(name).suffix]) for name, content in files.items()}
         frame = (folder / "frame.html").read_text("utf-8")
         self._pages = {
-            name: self._page(frame.replace("{{main}}", (folder / f"{name}.html").read_text("utf-8")), name, title)
-            for name, title in PAGES.values()
+            path: self._page(frame.replace("{{main}}", (folder / f"{name}.html").read_text("utf-8")), name, title)
+            for path, (name, title) in PAGES.items()
         }
         self._login = (folder / "login.html").read_text("utf-8")
 
     def add_routes(self, app: web.Application) -> None:
-        for path, (name, _) in PAGES.items():
-            app.router.add_get(path, self._shows(name))
+        for path, page in self._pages.items():
+            app.router.add_get(path, self._shows(page))
         app.router.add_get(f"{DASHBOARD}/assets/{{digest}}/{{name}}", self.asset)
 
     def login(self, request: web.BaseRequest, problem: str = "", status: int = 200) -> web.Response:
         """The login form. ``problem``: why it is shown again; a sentence of ours."""
         text = self._login.replace("{{problem}}", f'<p class="problem" role="alert">{problem}</p>' if problem else "")
-        return self._page(text, "login", "Log in").answer(request, {hdrs.CACHE_CONTROL: "no-store"}, status)
+        return self._page(text, "login", "Log in").answer(request, {hdrs.CACHE_CONTROL: "no-store", **OURS}, status)
 
     async def asset(self, request: web.Request) -> web.Response:
         """Scripts and styles hold nothing secret, and the login form needs them."""
@@ -94,10 +96,10 @@ class Pages:
         current = request.match_info["digest"] == self._digest
         return file.answer(request, {hdrs.CACHE_CONTROL: FOR_GOOD if current else "no-store"})
 
-    def _shows(self, name: str) -> Handler:
+    def _shows(self, page: _File) -> Handler:
         async def show(request: web.Request) -> web.Response:
             self._access.check_page(request)
-            return self._pages[name].answer(request, {hdrs.CACHE_CONTROL: "private, no-cache"})
+            return page.answer(request, {hdrs.CACHE_CONTROL: "private, no-cache", **OURS})
 
         return show
 

@@ -1,1 +1,84 @@
+// A call: what was said, where each turn spent its time, and while it runs what an operator may do.
 
+import { operator } from "./operator.js";
+import { base, byId, el, every, fill, frame, get, say, watch } from "./page.js";
+import * as shown from "./shown.js";
+import { entry } from "./waterfall.js";
+
+const EVERY = 3000; // ms, while it runs: words are written behind the call
+const SETTLED = 60000; // ms after its end there is nothing more to come
+const id = decodeURIComponent(location.pathname.split("/").pop());
+const path = `/conversations/${encodeURIComponent(id)}`;
+
+const WHO = { user: "Caller", assistant: "Agent", tool: "Tool", note: "Note" };
+
+function words(item) {
+  if (item.kind === "tool") {
+    return [
+      el("p", {}, el("code", {}, `${item.name}(${item.arguments})`)),
+      el("p", { class: "output" }, "→ ", el("code", {}, item.output || "…"), item.status === "done" ? "" : ` ${item.status}`),
+    ];
+  }
+  const heard = item.kind === "assistant" ? item.heard : item.text;
+  const unheard = item.unheard
+    ? el("s", {}, el("span", { class: "hidden" }, " not heard: "), item.unheard)
+    : null;
+  return [el("p", { lang: item.lang || null }, heard, unheard)];
+}
+
+function said(item) {
+  const from = item.origin ? el("span", { class: "tag" }, item.origin) : null;
+  const state = item.kind === "assistant" && item.status !== "done" ? item.status : "";
+  const cut = state ? el("span", { class: "tag" }, state === "open" ? "being said" : state) : null;
+  const head = el("p", { class: "who" }, WHO[item.kind] ?? item.kind, " ", from, cut, item.at ? el("time", {}, shown.time(item.at)) : null);
+  return el("li", { class: `k-${item.kind}` }, head, ...words(item));
+}
+
+function about(call) {
+  const person = call.person ? el("a", { href: shown.personPath(call.person) }, call.person_masked || "somebody") : "withheld";
+  return shown.facts([
+    ["agent", shown.agentLink(call.agent)],
+    ["person", person],
+    ["channel", call.channel],
+    ["started", shown.moment(call.started)],
+    ["length", shown.length(call.seconds)],
+    ["outcome", call.live ? null : call.outcome],
+    ["turns", shown.number(call.turns)],
+    ["slowest first words", shown.ms(call.slowest_ms)],
+    ["process", call.worker],
+    ["id", el("code", {}, call.id)],
+  ]);
+}
+
+const orders = operator(path);
+let over = false;
+let jumped = false;
+
+const again = every(EVERY, async () => {
+  if (over) return;
+  const { items, trace, ...call } = await get(path);
+  over = !call.live && Date.now() - call.ended > SETTLED;
+  byId("live").hidden = !call.live;
+  orders.show(call.live);
+  fill(byId("about"), [call], () => "facts", about);
+  byId("struck").hidden = !items.some((item) => item.unheard);
+  byId("words-none").hidden = items.length > 0;
+  fill(byId("words"), items, (item) => item.position, said);
+  const entries = trace.map((each, index) => ({ ...each, index }));
+  byId("turns-none").hidden = entries.some((each) => each.kind === "turn");
+  fill(byId("turns"), entries, (each) => each.index, entry);
+  if (!jumped && location.hash) byId(location.hash.slice(1))?.scrollIntoView();
+  jumped = true;
+});
+
+function news() {
+  over = false; // it may have been taken up again
+  again();
+}
+
+watch(news, { conversation: id, open: news });
+say("short", shown.shortId(id));
+document.title = `Call ${shown.shortId(id)} · relay`;
+byId("download").href = `${base}/api${path}`;
+byId("download").download = `${id}.json`;
+frame();

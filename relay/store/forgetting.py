@@ -2,13 +2,14 @@
 
 What a person has had to do with is listed in ``person:{id}:conversations``; whatever any part of the program keeps of a
 conversation stands under keys that name it (``conversation:{id}:...``, ``{inbox:NN}:<id>:...``), so it is found without
-asking that part. What is kept under other keys is for that part to remove: it is a ``Forgetter``.
+asking that part; so is what leads to a conversation by a hash that stands for the person (``trace.py``). What is kept
+under other keys is for that part to remove: it is a ``Forgetter``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from relay.store.archive import Archive
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 AT_ONCE = 500  # keys of one command
 
 _OF_CONVERSATION = re.compile(r"conversation:\{(.+)\}:[^{}]+|\{inbox:\d+\}:(.+):[^:]+")
+_POINTER = re.compile(r"person_hash:\{[^{}]+\}")
 _DAY = re.compile(r"conversations:\{[^{}]+\}")
 
 
@@ -63,6 +65,8 @@ class Forgetting:
         for name, store in self._others.items():
             counts[name] = sum([await store.forget(one) for one in ids])
         counts["reports and summaries due"] = await self._due.forget(conversations.keys())
+        for each in conversations:
+            await self._archive.delete(each)
         await self._sweep(conversations.keys())
         counts["conversations"] = len(conversations)
         known = 0
@@ -82,10 +86,12 @@ class Forgetting:
         return await rewrite_log(self._redis)
 
     async def _sweep(self, conversations: Collection[str]) -> None:
-        """Removes every key of these conversations, and them from the lists of the days. One walk over all keys."""
+        """Removes every other key of these conversations, and them from the lists of the days. One walk over all keys,
+        which in a Cluster may miss one that is moved meanwhile."""
         if not conversations:
             return
         doomed: list[bytes | str] = []
+        pointers: list[bytes | str] = []
         with translate():
             async for key in self._redis.scan_iter(count=1000):
                 name = text(key)
@@ -93,8 +99,20 @@ class Forgetting:
                     await self._redis.zrem(name, *conversations)
                 elif (found := _OF_CONVERSATION.fullmatch(name)) and (found[1] or found[2]) in conversations:
                     doomed.append(key)
+                elif _POINTER.fullmatch(name):
+                    pointers.append(key)
+            for start in range(0, len(pointers), AT_ONCE):
+                doomed += await self._pointing(pointers[start : start + AT_ONCE], conversations)
             for start in range(0, len(doomed), AT_ONCE):
                 await cast(Any, self._redis.delete(*doomed[start : start + AT_ONCE]))
+
+    async def _pointing(self, pointers: Sequence[bytes | str], conversations: Collection[str]) -> Iterator[bytes | str]:
+        """Those of them that name one of these conversations."""
+        async with self._redis.pipeline(transaction=False) as pipeline:
+            for key in pointers:
+                pipeline.get(key)
+            named = await pipeline.execute()
+        return (key for key, name in zip(pointers, named, strict=True) if name and text(name) in conversations)
 
 
 __all__ = ["Forgetter", "Forgetting"]

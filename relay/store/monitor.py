@@ -201,7 +201,9 @@ class Monitor:
         return Page(found, None, looked)
 
     async def _of_days(self, after: Mark | None, since: int) -> AsyncGenerator[list[Mark], None]:
-        newest = self._now_ms() + DAY_MS if after is None else after.at  # clocks differ
+        newest = self._now_ms() + DAY_MS  # clocks differ
+        if after is not None:
+            newest = min(newest, after.at)
         oldest = max(since, self._now_ms() - self._longest_ms)
         days = list(dict.fromkeys(day_key(at) for at in (*range(newest, oldest, -DAY_MS), oldest)))
         with translate():

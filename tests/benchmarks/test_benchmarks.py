@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 import pytest
 from click.testing import CliRunner
+from redis.asyncio import Redis
 
 from benchmarks import figures, latency
 from benchmarks.__main__ import main
@@ -25,13 +26,15 @@ from benchmarks.interrupts import Plan, Tally, _Caller, interrupts
 from benchmarks.processes import BenchError, Cores, Endpoint, child
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation
-from benchmarks.systems import SYSTEMS, request_parts, ring
+from benchmarks.systems import SYSTEMS, ours, request_parts, ring
+from benchmarks.telemetry import telemetry
 from benchmarks.transport import transport
 from benchmarks.warm import FIRST, QUIET, TENTH, UNTOLD, warm
 from benchmarks.warm import Plan as Warm
 from phone.endpoint.dialog import Entry
 from phone.load import Answer
 from relay.frames import Text
+from relay.store.embedded import EmbeddedRedis
 
 UNPINNED = Cores(None, None, "a test pins nothing")
 
@@ -81,6 +84,32 @@ async def test_transports_are_compared(tmp_path: Path) -> None:
     assert http["history_items"] == websocket["history_items"]
     assert http["turns"] == websocket["turns"] == 6
     assert set(saved["ratios"]["3"]) >= {"first_word_p50", "first_word_p99", "cpu"}
+
+
+async def test_what_telemetry_costs(tmp_path: Path) -> None:
+    """The relay with and without it has the same calls at the same time; only the one with it leaves traces."""
+    await telemetry(Load(calls=2, turns=2, runs=1, first="0.01", pace="0.001", tokens=5))
+    saved = orjson.loads((tmp_path / "results" / "telemetry.json").read_bytes())
+    assert [(run["system"], run["turns"], run["lost"], run["tokens"]) for run in saved["runs"]] == [
+        ("with", 4, 0, 20),
+        ("without", 4, 0, 20),
+    ]
+    assert set(saved["cpu_us_a_token"]) == {"with", "without"}
+    assert len(saved["more_run_by_run"]) == 1
+
+
+async def test_a_relay_without_telemetry_leaves_no_trace(endpoint: Endpoint, tmp_path: Path) -> None:
+    """Otherwise nothing would be compared."""
+    await endpoint.script(Script(whole=True))
+    async with ours(endpoint.url, None, tmp_path, variables={"BENCH_TELEMETRY": "off"}) as system:
+        call = await ring(system)
+        await call.prompt("Hello").ended(within=10)
+        await call.close()
+    store = EmbeddedRedis.start(tmp_path / "data")
+    async with Redis.from_url(store.url) as redis:
+        assert len(await redis.keys("*:items")) == 1
+        assert await redis.keys("*:trace") == []
+    store.close()
 
 
 async def test_interrupts_hear_no_ghost(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -249,6 +250,9 @@ async def test_lists(masked: Operator) -> None:
     assert len(await masked.listed(slower_than_ms="0.5")) == 3
     page = await masked.get("conversations", limit="2")
     rest = await masked.get("conversations", limit="2", after=page["after"])
+    for at, found in ((0, []), (999_999_999_999_999, await masked.listed())):
+        made_up = base64.urlsafe_b64encode(f"{at}:CA".encode()).decode()
+        assert await masked.listed(after=made_up) == found
     assert [each["id"] for each in page["conversations"] + rest["conversations"]] == await masked.listed()
     assert rest["after"] is None
     person = await masked.get(f"people/{first['person']}", limit="1")

@@ -73,3 +73,41 @@ async def test_a_page_is_small_and_keeps_to_the_policy(client: Client, path: str
     assert "{{" not in text
     assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=|https?://", text)
     assert len(text.encode()) + size_of_assets() < MOST
+
+
+def luminance(colour: str) -> float:
+    """Of #rgb or #rrggbb, as WCAG 2.2 defines it."""
+    digits = colour.removeprefix("#")
+    pairs = [digit * 2 for digit in digits] if len(digits) == 3 else [digits[at : at + 2] for at in (0, 2, 4)]
+    parts = [int(pair, 16) / 255 for pair in pairs]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((luminance(one), luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def themes() -> list[dict[str, str]]:
+    """The colours by their names, of each block that sets them."""
+    blocks = re.findall(r"\{[^{}]*--page:[^{}]*\}", (FOLDER / "style.css").read_text())
+    return [dict(re.findall(r"--([a-z0-9]+): (#[0-9a-f]+);", block)) for block in blocks]
+
+
+def test_both_ways_to_the_dark_have_the_same_colours() -> None:
+    """Light, dark by the system, and dark by choice."""
+    light, system, chosen = themes()
+    assert system == chosen
+    assert light.keys() == system.keys()
+
+
+@pytest.mark.parametrize("theme", themes()[:2], ids=["light", "dark"])
+def test_colours_are_told_from_what_they_are_on(theme: dict[str, str]) -> None:
+    """Text has the contrast of WCAG's level AA (4.5), lines and bars that of what is no text (3)."""
+    grounds = [theme[name] for name in ("page", "card", "field", "track", "hover")]
+    for name in ("ink", "soft", "accent", "good", "bad", "warn"):
+        assert min(contrast(theme[name], ground) for ground in grounds) >= 4.5, name
+    assert contrast(theme["card"], theme["accent"]) >= 4.5  # the chosen range, the main button
+    for name in ("queue", "history", "request", "model", "holdback", "send", "p50", "p95", "p99", "tool", "speech"):
+        assert min(contrast(theme[name], theme[ground]) for ground in ("card", "track")) >= 3, name

@@ -12,6 +12,8 @@ from relay.store.effects import Effects
 from relay.store.forgetting import Forgetting
 from relay.store.history import History
 from relay.store.people import EarlierCall, People
+from relay.store.person import person_hash
+from relay.store.trace import hash_key
 
 ANN = "phone:+15551234567"
 BOB = "phone:+15557654321"
@@ -52,6 +54,7 @@ class House:
         await self.archive.keep_report(call, f'{{"from":"{person}"}}'.encode(), 3600, written=1)
         await self.redis.hset(f"conversation:{{{call}}}:call", "to", person)
         await self.redis.xadd(f"conversation:{{{call}}}:trace", {"who": name})
+        await self.redis.set(hash_key(person_hash(b"key", person)), call)
         await self.redis.rpush(f"{{inbox:07}}:{chat}:events", f"from {person}")
         await self.redis.hset(f"{{inbox:07}}:{chat}:state", "person", person)
         await self.redis.hset("{tours}:2026-11-21", person, name)
