@@ -81,7 +81,7 @@ class Lines:
         first, outcome = event.get("first_text_ms"), printable(str(event.get("outcome", "")))
         took = f"{'-':>6} ms"
         if isinstance(first, int | float):
-            late = "red" if first >= VERY_LATE else "yellow" if first >= LATE else None
+            late = "red" if first >= VERY_LATE else "yellow" if first >= LATE else ""
             took = self._paint(f"{first:>6.0f} ms", late)
         colour = {"done": "green", "failed": "red"}.get(outcome, "yellow")
         parts = [f"turn {event.get('turn', 0):>3}", took, self._paint(f"{outcome:<11}", colour)]
@@ -95,8 +95,8 @@ class Lines:
             parts.append(self._paint(told, dim=True))
         return "  ".join(part for part in parts if part)
 
-    def _paint(self, text: str, colour: str | None = None, *, dim: bool | None = None) -> str:
-        return click.style(text, fg=colour, dim=dim) if self._colour else text
+    def _paint(self, text: str, colour: str = "", *, dim: bool | None = None) -> str:
+        return click.style(text, fg=colour or None, dim=dim) if self._colour and (colour or dim) else text
 
 
 __all__ = ["Lines", "Wanted"]

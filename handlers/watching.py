@@ -53,7 +53,7 @@ class Pace:
     ``write``: for a watcher to read a piece, else it is cut off."""
 
     ping: float = 15.0
-    together: float = 0.1
+    together: float = 0.25
     write: float = 10.0
 
 
