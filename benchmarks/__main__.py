@@ -28,6 +28,7 @@ from benchmarks.transport import SIZES
 from benchmarks.transport import transport as run_transport
 from benchmarks.warm import Plan as Warm
 from benchmarks.warm import warm as run_warm
+from phone.driven import NotDriven
 from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
@@ -158,7 +159,7 @@ def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             reached = runner.run(each())
-        except (BenchError, CallLost) as error:
+        except (BenchError, CallLost, NotDriven) as error:
             raise SystemExit(f"benchmark: {error}") from None
         except TimeoutError:
             raise SystemExit(f"benchmark: not done after {LIMIT_SECONDS:g} s") from None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import figures
-from benchmarks.terminal import say, table
+from phone.progress import say, table
 
 TO_PEER = {"p50": 0.5, "p99": 0.6, "cpu": 0.4}
 TO_FLOOR = {"p50": 1.5, "cpu": 1.5}

@@ -21,19 +21,16 @@ import argparse
 import asyncio
 import logging
 import random
-import re
 import ssl
-import sys
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import orjson
-
-from phone.endpoint.dialog import Entry
+from phone.bench.words import asked, word
+from phone.driven import answer
 from phone.model import Ask, Delay, Fault, Load, ModelServer, Recorded, Reply
 
 KEEP = 100_000
@@ -47,8 +44,6 @@ _SENTENCE = (
     "street and what is near it"
 )
 WORDS = tuple(_SENTENCE.split())
-_NUMBER = re.compile(r"\d+")
-_PLACE = re.compile(r"\bt\d+w(\d+)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +180,6 @@ class Behaviour:
         )
 
 
-def asked(entries: Sequence[Entry]) -> tuple[int, int]:
-    """The marker, and how many words of its answer stand behind it as spoken."""
-    spoken = 0
-    for entry in reversed(entries):
-        if entry.kind == "assistant":
-            spoken = max([spoken, *(int(place) + 1 for place in _PLACE.findall(entry.text))])
-        elif entry.kind == "user" and (numbers := _NUMBER.findall(entry.text)):
-            return int(numbers[-1]), spoken
-    return 0, 0
-
-
-def word(marker: int, index: int) -> str:
-    """A word of a numbered answer."""
-    return f"t{marker}w{index}"
-
-
 def _name(fault: Fault | None) -> str:
     return "" if fault is None else str(fault.status) if fault.kind == "status" else fault.kind
 
@@ -229,27 +208,19 @@ async def serve(tls: ssl.SSLContext | None, keep_alive: float) -> None:
                 await asyncio.sleep(SWEEP_SECONDS)
                 sweep()
 
-        reader = asyncio.StreamReader()
-        loop = asyncio.get_running_loop()
-        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-        sweeper = asyncio.create_task(sweeping(), name="sweep")
-        _say({"url": server.url})
-        while line := await reader.readline():
-            order = orjson.loads(line)
+        def take(order: dict[str, Any]) -> dict[str, Any]:
             if "script" in order:
                 behaviour.play(Script(**order["script"]))
-                _say({"script": asdict(behaviour.script)})
-            else:
-                sweep()
-                _say({"answered": [asdict(row) for row in finished]})
-                finished.clear()
+                return {"script": asdict(behaviour.script)}
+            sweep()
+            rows = [asdict(row) for row in finished]
+            finished.clear()
+            return {"answered": rows}
+
+        sweeper = asyncio.create_task(sweeping(), name="sweep")
+        await answer({"url": server.url}, take)
         sweeper.cancel()
         await asyncio.wait([sweeper])
-
-
-def _say(message: dict[str, Any]) -> None:
-    sys.stdout.buffer.write(orjson.dumps(message) + b"\n")
-    sys.stdout.buffer.flush()
 
 
 def main() -> None:

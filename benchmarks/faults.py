@@ -23,10 +23,11 @@ from benchmarks import figures
 from benchmarks.endpoint import Answered, Script
 from benchmarks.processes import BenchError, Cores, Endpoint
 from benchmarks.systems import AGENTS, SYSTEMS, System, ring
-from benchmarks.terminal import Progress, say, table
 from config.agents import load_agents
 from config.settings import Settings
+from phone.figures import percentiles
 from phone.load import Answer, CallLost, LoadCall
+from phone.progress import Progress, say, table
 
 PER_CALL = 20  # turns before a call hangs up and another one rings
 PAUSE = (0.1, 1.0)  # seconds between the end of an answer and the next prompt
@@ -207,7 +208,7 @@ def _report(plan: Plan, bad: Run, good: Run, cores: str) -> bool:
     columns = ("turns", "whole", "sorry", "half", "silent", "twice", "left_out", "strange")
     rows = []
     for name, run in (("with faults", bad), ("without", good)):
-        heard, first = run.heard, _percentiles(run.heard.first)
+        heard, first = run.heard, percentiles(run.heard.first)
         rows.append(
             [
                 name,
@@ -226,7 +227,7 @@ def _report(plan: Plan, bad: Run, good: Run, cores: str) -> bool:
     for line in (bad.heard.wrong + good.heard.wrong)[:5]:
         say(f"  {line}")
     say()
-    p99 = _percentiles(bad.heard.first)["p99"]
+    p99 = percentiles(bad.heard.first)["p99"]
     silent = sum(run.heard.silent + run.heard.half + run.heard.lost for run in (bad, good))
     twice = sum(run.heard.twice for run in (bad, good))
     astray = sum(run.heard.left_out + run.heard.strange for run in (bad, good))
@@ -262,7 +263,7 @@ def _figures(run: Run) -> dict[str, Any]:
     heard = run.heard
     return {
         **{name: getattr(heard, name) for name in Heard.__slots__ if name not in ("first", "wrong")},
-        "first_s": _percentiles(heard.first),
+        "first_s": percentiles(heard.first),
         "requests": len(run.requests),
         "faulty_first_replies": run.faulty,
         "faults": dict(Counter(_faults(run))),
@@ -272,10 +273,6 @@ def _figures(run: Run) -> dict[str, Any]:
 
 def _faults(run: Run) -> list[str]:
     return [request.fault for request in run.requests if request.fault]
-
-
-def _percentiles(values: Sequence[float]) -> dict[str, float]:
-    return {f"p{share}": figures.percentile(values, share / 100) for share in (50, 95, 99)}
 
 
 def _counted(run: Run, name: str) -> dict[str, float]:

@@ -9,31 +9,32 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 import orjson
 
+from phone import plots
+from phone.figures import median, percentile, ratio
+from phone.figures import percentiles as at_shares
+
+__all__ = [
+    "curves",
+    "median",
+    "percentile",
+    "percentiles",
+    "ratio",
+    "sample",
+    "samples",
+    "save",
+    "segment_sums",
+    "verdict",
+]
+
+
 RESULTS = Path(__file__).resolve().parent / "results"
-_COLOURS = ("#1f6feb", "#d1495b", "#6b7280", "#2a9d8f")
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of them does not exceed; NaN of none."""
-    if not values:
-        return math.nan
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float]:
-    return {f"p{share}": percentile(values, share / 100) for share in (50, 90, 99)}
-
-
-def median(values: Sequence[float]) -> float:
-    return percentile(values, 0.5)
-
-
-def ratio(ours: float, other: float) -> float:
-    return ours / other if other else math.nan
+    return at_shares(values, (50, 90, 99))
 
 
 def verdict(value: float, limit: float) -> str:
@@ -80,34 +81,5 @@ def save(name: str, figures: Mapping[str, Any], picture: str = "") -> Path:
 
 
 def curves(title: str, unit: str, series: Mapping[str, Sequence[float]]) -> str:
-    """An SVG of each series' percentiles, 1 to 99, over a logarithmic axis of values (which must be above zero)."""
-    width, height, left, top, right, bottom = 720, 400, 64, 48, 24, 48
-    points = {name: [max(1e-6, percentile(values, p / 100)) for p in range(1, 100)] for name, values in series.items()}
-    every = [value for values in points.values() for value in values] or [1.0]
-    low, high = math.floor(math.log10(min(every))), math.ceil(math.log10(max(every)))
-    high = max(high, low + 1)
-
-    def x(share: float) -> float:
-        return left + (width - left - right) * share / 100
-
-    def y(value: float) -> float:
-        return top + (height - top - bottom) * (1 - (math.log10(value) - low) / (high - low))
-
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
-        f'<text x="{left}" y="24" font-size="15">{escape(title)}</text>',
-    ]
-    for power in range(low, high + 1):
-        line = y(10**power)
-        parts.append(f'<path d="M{left} {line:.1f}H{width - right}" stroke="#e5e7eb"/>')
-        parts.append(f'<text x="{left - 8}" y="{line + 4:.1f}" text-anchor="end">{10**power:g} {escape(unit)}</text>')
-    for share in (1, 25, 50, 75, 90, 99):
-        parts.append(f'<text x="{x(share):.1f}" y="{height - bottom + 20}" text-anchor="middle">p{share}</text>')
-    for number, (name, values) in enumerate(points.items()):
-        colour = _COLOURS[number % len(_COLOURS)]
-        path = " ".join(f"{x(share):.1f},{y(value):.1f}" for share, value in enumerate(values, 1))
-        parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        parts.append(f'<text x="{left + 90 * number}" y="{height - 10}" fill="{colour}">{escape(name)}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    """A picture of each series' percentiles, for ``save``."""
+    return plots.curves(title, unit, series, alone=True)

@@ -14,8 +14,8 @@ from benchmarks import figures
 from benchmarks.endpoint import Script
 from benchmarks.processes import Cores, Endpoint
 from benchmarks.systems import SYSTEMS, System, ring_all
-from benchmarks.terminal import Progress, say
 from phone.load import LoadCall
+from phone.progress import Progress, say
 
 TARGET_KB = 120
 WARM_CALLS = 50

@@ -23,10 +23,11 @@ from pathlib import Path
 
 from benchmarks import figures
 from benchmarks.endpoint import Answered, Script
-from benchmarks.processes import Cores, Endpoint, waited_seconds
+from benchmarks.processes import Cores, Endpoint
 from benchmarks.systems import SYSTEMS, System, ring
-from benchmarks.terminal import Progress, say, table
 from phone.load import CallLost, LoadCall
+from phone.processes import waited_seconds
+from phone.progress import Progress, say, table
 from relay.frames import Text
 
 PER_CALL = 40  # interrupts before a call hangs up and another one rings

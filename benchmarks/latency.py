@@ -22,8 +22,8 @@ from benchmarks.comparison import Load, Run, line, report
 from benchmarks.endpoint import Answered, Script
 from benchmarks.processes import BenchError, Cores, Endpoint
 from benchmarks.systems import SYSTEMS, System, install_peer, ours, ring_all
-from benchmarks.terminal import Progress, say
 from phone.load import Answer, CallLost, LoadCall
+from phone.progress import Progress, say
 from relay.store.embedded import EmbeddedRedis
 
 QUICK_TURNS = 10  # two items each

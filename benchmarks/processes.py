@@ -9,21 +9,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
-
-import orjson
+from typing import Self
 
 from benchmarks.endpoint import Answered, Script
+from phone.driven import Driven, end
+from phone.processes import cpu_seconds, memory_bytes, waited_seconds
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 START_SECONDS = 20.0
-LEAVE_SECONDS = 10.0
 
 
 class BenchError(Exception):
@@ -57,14 +55,6 @@ class Cores:
         return f"{placed}; load average before: {os.getloadavg()[0]:.1f}"
 
 
-def waited_seconds(process: int | str = "self") -> float:
-    """As ``Child.waited_seconds``, of any process; of this one by default."""
-    try:
-        return int(Path(f"/proc/{process}/schedstat").read_text().split()[1]) / 1e9
-    except (OSError, IndexError):
-        return 0.0
-
-
 def pinned(command: Sequence[str], core: int | None) -> list[str]:
     return list(command) if core is None else ["taskset", "-c", str(core), *command]
 
@@ -94,23 +84,13 @@ class Child:
             raise BenchError(f"{self.name} ended with status {self.process.returncode}:\n{tail}")
 
     def cpu_seconds(self) -> float:
-        """User and system time of all its threads until now; to 10 ms."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        except FileNotFoundError:
-            return _clock(_ps(self.pid, "time"))
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return cpu_seconds(self.pid)
 
     def waited_seconds(self) -> float:
-        """Time its main thread could have run but had no core, because others used it; 0 where nobody tells."""
         return waited_seconds(self.pid)
 
     def memory_bytes(self) -> int:
-        """Resident memory."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except FileNotFoundError:
-            return int(_ps(self.pid, "rss")) * 1024
+        return memory_bytes(self.pid)
 
 
 @asynccontextmanager
@@ -130,84 +110,30 @@ async def child(
     try:
         yield Child(name, process, log)
     finally:
-        await _end(process)
-
-
-async def _end(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(LEAVE_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-    except asyncio.CancelledError:
-        process.kill()
-        raise
+        await end(process)
 
 
 class Endpoint:
     """The model endpoint in its process (``endpoint.py``)."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-        self.pid = process.pid
-        self.url = ""
+    def __init__(self, driven: Driven) -> None:
+        self._driven = driven
+        self.pid = driven.pid
+        self.url: str = driven.ready["url"]
 
     @classmethod
     @asynccontextmanager
     async def start(cls, core: int | None, *options: str) -> AsyncIterator[Endpoint]:
         """``options``: of its command line."""
-        process = await asyncio.create_subprocess_exec(
-            *pinned([sys.executable, "-m", "benchmarks.endpoint", *options], core),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            env=environment({}),
-            cwd=CHECKOUT,
-            limit=1 << 28,
-        )
-        endpoint = cls(process)
-        try:
-            endpoint.url = (await endpoint._line())["url"]
-            yield endpoint
-        finally:
-            await _end(process)
+        command = pinned([sys.executable, "-m", "benchmarks.endpoint", *options], core)
+        async with Driven.start("the model endpoint", command, env=environment({}), cwd=CHECKOUT) as driven:
+            yield cls(driven)
 
     async def script(self, script: Script) -> None:
         """How it answers from now on."""
-        await self._ask({"script": {name: getattr(script, name) for name in Script.__slots__}})
+        await self._driven.ask({"script": {name: getattr(script, name) for name in Script.__slots__}})
 
     async def take(self) -> list[Answered]:
         """What it answered since it was last asked, in the order the requests came."""
-        rows = (await self._ask({"take": True}))["answered"]
+        rows = (await self._driven.ask({"take": True}))["answered"]
         return [Answered(**row) for row in rows]
-
-    async def _ask(self, order: dict[str, object]) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(orjson.dumps(order) + b"\n")
-        return await self._line()
-
-    async def _line(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            line = await self._process.stdout.readline()
-        if not line:
-            raise BenchError("the model endpoint ended")
-        answer: dict[str, Any] = orjson.loads(line)
-        return answer
-
-
-def _ps(pid: int, field: str) -> str:
-    done = subprocess.run(["ps", "-o", f"{field}=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
-
-
-def _clock(text: str) -> float:
-    """Seconds of ps's ``[[dd-]hh:]mm:ss[.cc]``."""
-    days, _, rest = text.rpartition("-")
-    seconds = 0.0
-    for part in rest.split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds + int(days or 0) * 86400

@@ -20,8 +20,8 @@ from benchmarks import figures
 from benchmarks.endpoint import Script
 from benchmarks.processes import BenchError, Cores, Endpoint
 from benchmarks.systems import AGENTS, System, ours, ring_all
-from benchmarks.terminal import Progress, say, table
 from phone.load import CallLost, LoadCall
+from phone.progress import Progress, say, table
 from relay.frames import Prompt
 
 EARLIER = 0.25  # seconds at p50, for a final prompt that confirms

@@ -18,7 +18,7 @@ from benchmarks.comparison import Load, Run, line
 from benchmarks.latency import measure
 from benchmarks.processes import Cores, Endpoint
 from benchmarks.systems import ours
-from benchmarks.terminal import say, table
+from phone.progress import say, table
 
 TRANSPORTS = ("http", "websocket")
 SIZES = (1, 100, 300)

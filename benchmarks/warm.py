@@ -24,8 +24,8 @@ from benchmarks.distance import distance
 from benchmarks.endpoint import Answered, Script
 from benchmarks.processes import BenchError, Cores, Endpoint
 from benchmarks.systems import System, ours, ring
-from benchmarks.terminal import Progress, say, table
 from phone.load import Answer, CallLost, LoadCall
+from phone.progress import Progress, say, table
 from relay.frames import ClientSpeaking
 
 PICKED_UP = 0.5  # seconds from the beginning of a call to the caller's first sound

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
+from phone.driven import end
 from relay.errors import RelayError
 
 SERVE = (sys.executable, "-m", "commands.main", "serve")
@@ -79,7 +80,7 @@ async def server_at(
             keep_log = True
             raise NoServer(f"The server stopped during the call: {_last_line(log)}\nIts log: {log}")
     finally:
-        await _stop(process, grace)
+        await end(process, within=grace)
         if not keep_log:
             _remove(log)
 
@@ -102,18 +103,3 @@ def _last_line(log: Path) -> str:
 
 def _remove(log: Path) -> None:
     log.unlink(missing_ok=True)
-
-
-async def _stop(process: asyncio.subprocess.Process, grace: float) -> None:
-    if process.returncode is not None:
-        return
-    process.terminate()
-    try:
-        async with asyncio.timeout(grace):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-    except asyncio.CancelledError:
-        process.kill()
-        raise

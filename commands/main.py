@@ -13,6 +13,7 @@ from relay.errors import RelayError
 COMMANDS = {
     "agents": ("commands.agents:agents", "Check the agents' files."),
     "apartments": ("commands.apartments:apartments", "Make the tours of the coming days."),
+    "bench": ("commands.bench:bench", "Measure a server under calls."),
     "call": ("commands.call:call", "Call an agent from the terminal."),
     "dev": ("commands.dev.command:dev", "Serve through a tunnel, with what is edited live."),
     "dial": ("commands.dial:dial", "Have an agent call somebody."),

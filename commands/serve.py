@@ -238,9 +238,9 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
     lines += [f"  {route:<{width}}  {state}" for route, state in routes]
     lines += ["", "  Talk to it from another terminal:   make call"]
     if settings.public_url:
-        lines.append(f"  Point your Twilio number's voice URL at   {settings.public_url}/voice/incoming   (POST)")
+        lines.append(f"  Point your Twilio number at {settings.public_url}/voice/incoming:   relay number connect")
+        lines.append("  Is all well?   relay doctor")
     else:
-        lines.append("  Connect a real number: start a tunnel (ngrok http " + str(port) + "), put its address and your")
-        lines.append("  Twilio auth token into .env as PUBLIC_URL and TWILIO_AUTH_TOKEN, start again.")
+        lines.append("  Connect a real number: put TWILIO_ACCOUNT_SID and TWILIO_AUTH_TOKEN into .env, then   make dev")
     # Standard output is for records where it is no terminal.
     click.echo("\n" + "\n".join(lines) + "\n", err=not sys.stdout.isatty())

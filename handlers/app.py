@@ -57,7 +57,8 @@ from relay.conversations import Conversations
 from relay.jobs import Jobs
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
-from relay.store.client import connect, translate
+from relay.store.checking import StoreCheck
+from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.events import Events
@@ -270,12 +271,7 @@ def make_reports(settings: Settings, http: ClientSession) -> HttpReports:
 
 
 def _checks(redis: Redis, warmth: Warmth, endpoint: Endpoint) -> dict[str, Check]:
-    async def store() -> str:
-        with translate():
-            await redis.ping()
-        return "ok"
-
     async def model() -> str:
         return AWAY if not warmth.answers() else "rehearsal" if endpoint.rehearsal else "ok"
 
-    return {"redis": store, "model": model}
+    return {"redis": StoreCheck(redis), "model": model}

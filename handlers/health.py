@@ -17,6 +17,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from handlers.guard import closed, from_outside, is_own, vouch
+from relay.store.checking import EVICTS
 from relay.telemetry import Telemetry
 
 LIVE = "/health/live"
@@ -28,7 +29,8 @@ FRESH_FOR = 1.0
 AWAY = "away"
 
 Check = Callable[[], Awaitable[str]]
-"""Asks one dependency; "ok", or another word that is shown as it is ("away", "rehearsal"). An error means "away"."""
+"""Asks one dependency; "ok", or another word that is shown as it is ("away", "evicts", "rehearsal"). An error means
+"away"."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,7 +67,8 @@ class Health:
         if self._draining():
             return _json({"status": "draining", **self._found}, status=503)
         found = await self._ask()
-        return _json({"status": "degraded" if AWAY in found.values() else "ok", **found})
+        degraded = not {AWAY, EVICTS}.isdisjoint(found.values())
+        return _json({"status": "degraded" if degraded else "ok", **found})
 
     async def _ask(self) -> dict[str, str]:
         async with self._asking:

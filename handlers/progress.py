@@ -24,6 +24,7 @@ from handlers.handover import Ended
 from handlers.voice import voicemail
 from relay.errors import ChannelError, StoreError
 from relay.store.callstatus import CallStatus
+from relay.store.client import STORED_WITHIN
 
 MACHINES = frozenset({"machine_start", "machine_end_beep", "machine_end_silence", "machine_end_other"})
 FAX = "fax"
@@ -71,7 +72,7 @@ class CallProgress:
         self._machines: Deliveries[str] = Deliveries()
 
     async def status(self, request: web.Request) -> web.Response:
-        """Writes the status; 503 where the store does not answer. A cancel leaves it written or not."""
+        """Writes the status; 503 where the store does not answer in time. A cancel leaves it written or not."""
         form = await self._gate.form(request)
         call_sid, status = call_sid_of(form), form.get("CallStatus", "").casefold()
         if status not in _RANK:
@@ -79,8 +80,9 @@ class CallProgress:
         duration = form.get("CallDuration", "")
         duration = duration if re.fullmatch(r"\d{1,7}", duration, re.ASCII) else ""
         try:
-            news = await self._store.status(call_sid, _sequence(form, status), status, duration)
-        except StoreError:
+            async with asyncio.timeout(STORED_WITHIN):
+                news = await self._store.status(call_sid, _sequence(form, status), status, duration)
+        except (StoreError, TimeoutError):
             raise web.HTTPServiceUnavailable(text="The status could not be stored.\n") from None
         if news and status in OVER:
             state = await self._memory.read(call_sid)

@@ -5,6 +5,7 @@ Reports come in any order and more than once, to any process. A 200 means that t
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 import structlog
@@ -13,6 +14,7 @@ from aiohttp import web
 from handlers.guard import TwilioGate
 from relay.errors import StoreError
 from relay.messages import LOST
+from relay.store.client import STORED_WITHIN
 from relay.store.messages import STATUSES, Messages
 
 STATUS = "/twilio/status"
@@ -30,7 +32,7 @@ class TwilioStatus:
         self._messages = messages
 
     async def message(self, request: web.Request) -> web.Response:
-        """A cancel leaves the report taken down or not. 503 while Redis does not answer."""
+        """A cancel leaves the report taken down or not. 503 while Redis does not answer in time."""
         form = await self._gate.form(request)
         sid, status, code = (_only(form.getall(name, [])) for name in ("MessageSid", "MessageStatus", "ErrorCode"))
         if sid is None or status is None or code is None or not _SID.fullmatch(sid) or not _WORD.fullmatch(status):
@@ -41,9 +43,10 @@ class TwilioStatus:
             log.info("status of a message not taken down", message=sid, status=status)
             return web.Response()
         try:
-            known = await self._messages.report(sid, status, code)
-        except StoreError as error:
-            log.warning("status of a message not taken down", message=sid, status=status, code=error.code)
+            async with asyncio.timeout(STORED_WITHIN):
+                known = await self._messages.report(sid, status, code)
+        except (StoreError, TimeoutError) as error:
+            log.warning("status of a message not taken down", message=sid, status=status, error=type(error).__name__)
             raise web.HTTPServiceUnavailable(text="The status could not be taken down.\n") from None
         if not known:
             log.warning("status of a message that is not on record", message=sid, status=status, error_code=code)

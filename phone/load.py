@@ -14,12 +14,14 @@ the ``websockets`` library, so their order is the wire's and their time is not t
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Self, cast
 
 from websockets.client import ClientProtocol
+from websockets.exceptions import InvalidStatus
 from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.uri import parse_uri
@@ -34,19 +36,34 @@ Clock = Callable[[], float]
 
 
 class CallLost(RelayError):
-    """The call could not be opened, was closed by the server, or did not answer in time."""
+    """The call could not be opened, was closed by the server, or did not answer in time. ``status``: the HTTP status
+    of a handshake that was refused, 0 for anything else."""
 
     code = "call_lost"
+
+    def __init__(self, message: str, status: int = 0) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
 class Entrance:
     """Where a call's websocket is opened. ``token`` signs the handshake as Twilio does; "" leaves it unsigned.
-    ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does."""
+    ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does. ``dialled``: where ``url`` is reached,
+    "" for just there. ``tls``: for an address that begins with ``wss``, None for the system's certificates."""
 
     url: str
     token: str = field(default="", repr=False)
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    dialled: str = ""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    account_sid: str = "AC" + "0" * 32
+    from_: str = field(default="+15555550100", repr=False)
+    to: str = field(default="+15555550199", repr=False)
+
+    @property
+    def address(self) -> str:
+        return self.dialled or self.url
 
 
 class Answer:
@@ -128,10 +145,11 @@ class LoadCall:
         """Connects and sends ``setup``. Raises CallLost. A cancel leaves no connection behind."""
         call = cls(call_sid, hear, clock)
         wire = call._wire = _Wire(entrance, call)
-        uri = parse_uri(entrance.url)
+        uri = parse_uri(entrance.address)
+        tls = (entrance.tls or True) if uri.secure else None
         try:
             async with asyncio.timeout(within):
-                await asyncio.get_running_loop().create_connection(lambda: wire, uri.host, uri.port)
+                await asyncio.get_running_loop().create_connection(lambda: wire, uri.host, uri.port, ssl=tls)
                 await wire.opened
         except (OSError, TimeoutError) as error:
             wire.abort()
@@ -144,9 +162,9 @@ class LoadCall:
             Setup(
                 session,
                 call_sid,
-                account_sid="AC" + "0" * 32,
-                from_="+15555550100",
-                to="+15555550199",
+                account_sid=entrance.account_sid,
+                from_=entrance.from_,
+                to=entrance.to,
                 direction="inbound",
                 call_status="RINGING",
                 call_type="PSTN",
@@ -190,6 +208,16 @@ class LoadCall:
     def lost(self) -> bool:
         return self._wire.lost.done()
 
+    @property
+    def gone(self) -> asyncio.Future[None]:
+        """Done once the websocket is closed, by whoever."""
+        return self._wire.lost
+
+    @property
+    def closed_with(self) -> str:
+        """The code and the reason of the server's close, "" where it gave none."""
+        return self._wire.closed_with
+
     # -- from the wire
 
     def _received(self, frame: Frame, at: float) -> None:
@@ -229,7 +257,7 @@ class _Wire(asyncio.Protocol):
         self.lost: asyncio.Future[None] = loop.create_future()
         self._entrance = entrance
         self._call = call
-        self._protocol = ClientProtocol(parse_uri(entrance.url))
+        self._protocol = ClientProtocol(parse_uri(entrance.address))
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -251,7 +279,9 @@ class _Wire(asyncio.Protocol):
                 if self._protocol.handshake_exc is None:
                     self.opened.set_result(None)
                 else:
-                    self._refuse(f"the handshake was refused: {self._protocol.handshake_exc}")
+                    error = self._protocol.handshake_exc
+                    status = error.response.status_code if isinstance(error, InvalidStatus) else 0
+                    self._refuse(f"the handshake was refused: {error}", status)
 
     def eof_received(self) -> None:
         self._protocol.receive_eof()
@@ -286,9 +316,14 @@ class _Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    def _refuse(self, why: str) -> None:
+    @property
+    def closed_with(self) -> str:
+        close = self._protocol.close_rcvd
+        return f"{close.code} {close.reason}".strip() if close is not None else ""
+
+    def _refuse(self, why: str, status: int = 0) -> None:
         if not self.opened.done():
-            self.opened.set_exception(CallLost(why))
+            self.opened.set_exception(CallLost(why, status))
             self.opened.exception()  # nobody may be waiting
 
     def _flush(self) -> None:

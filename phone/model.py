@@ -349,7 +349,7 @@ class ModelServer:
         return self._prepare(record, "responses", body, size)
 
     def _prepare(self, record: Recorded, api: Api, body: Any, size: int) -> tuple[Ask, Reply, Frames]:
-        ask = record.ask = check(api, body, size=size, reasoned=self._reasoned)
+        ask = record.ask = check(api, body, size=size, at=record.at, reasoned=self._reasoned)
         self._exists(ask.model)
         reply = self._scripted.popleft() if self._scripted else self.behaviour(ask)
         made = wire.frames(ask, reply)

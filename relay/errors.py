@@ -16,6 +16,7 @@
         ChannelRejected       the request itself was refused; trying again does not help
       StoreError              Redis did not answer in time or answered an error
         Fenced                a newer session owns this conversation
+        MissingWrite          a write it had taken is gone
 
 Every error that may leave the process has a stable ``code``; its message never carries a caller's words.
 """
@@ -127,3 +128,9 @@ class Fenced(StoreError):
     """The conversation's epoch in Redis is newer than this session's: nothing was written."""
 
     code = "fenced"
+
+
+class MissingWrite(StoreError):
+    """Redis has lost what it had said was written: nothing more was written. All of it is to be written again."""
+
+    code = "missing_write"

@@ -90,7 +90,9 @@ class SideEffects:
         async with self._order:
             await self._pay()
             self._dirty = True
-            outcome = await self._known(call, canonical, owner)
+            # A record that has not learnt of the end of a turn cannot tell, and one that did not answer just now is not
+            # asked again while the caller waits.
+            outcome = None if self._owed else await self._known(call, canonical, owner)
         begun = outcome is None
         if outcome is None:
             outcome = await self._tools.run(call.name, call.arguments, context)

@@ -24,7 +24,9 @@ from relay.store.history import HistoryStore, Loaded, repair
 log = structlog.get_logger()
 
 MOST_AT_ONCE = 200  # items of one write
-RESERVED = frozenset({"epoch", "before", "seen", "session", "lost"})  # fields of the state that are not to be noted
+RESERVED = frozenset(
+    {"epoch", "before", "seen", "session", "lost", "mark"}
+)  # fields of the state that are not to be noted
 RETRY_LOAD = 0.1  # seconds until a failed load is tried once more
 
 
@@ -101,6 +103,8 @@ class ConversationWriter:
         self._items: dict[int, Item | None] = {}  # by number; negative: from earlier sessions; None: removed
         self._state: dict[str, str] = {}
         self._dirty: set[int] = set()
+        self._writes = 0
+        self._mark = ""  # of the last write that was taken; "": all of it is to be written
         self._state_dirty = False
         self._in_flight = False
         self._seen = 0
@@ -252,6 +256,7 @@ class ConversationWriter:
         stored_state = {name: value for name, value in loaded.state.items() if name not in RESERVED} if loaded else {}
         state = stored_state.copy()
         session = loaded.state.get("session", "") if loaded else ""
+        self._mark = loaded.state.get("mark", "") if loaded else ""
         older, self._predecessor = self._predecessor, None
         if older is not None and older._still_right(loaded):
             base = older._settle_base()
@@ -409,11 +414,15 @@ class ConversationWriter:
             self._next_open = now + self._pace.open_reply
         try:
             entries = [(position, b"" if item is None else dump_item(item)) for position, item in batch]
-            await self._history.put(self.conversation, self.epoch, entries, state)
+            self._writes += 1
+            mark = f"{self.epoch}:{self._writes}"
+            await self._history.put(self.conversation, self.epoch, entries, state, mark=mark, after=self._mark)
+            self._mark = mark
         except BaseException:
             # Everything again: what Redis had may be lost with it.
             self._dirty |= self._items.keys()
             self._state_dirty = True
+            self._mark = ""
             raise
         finally:
             self._in_flight = False

@@ -14,6 +14,8 @@ from redis.asyncio import Redis
 
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
+from tests.relay.store.groups import RedisCluster, RedisSentinels, redis_cluster, redis_sentinels
+from tests.relay.store.servers import FragileRedis, fragile_redis
 
 # `make test` runs these tests: a make that one of them starts is not to take itself for a part of that one.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -66,5 +68,33 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     """A client of an empty server."""
     client = connect(redis_url)
     await client.flushall()
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[RedisCluster]:
+    """A Cluster of three masters that lives as long as the test run."""
+    with redis_cluster() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def sentinels() -> Iterator[RedisSentinels]:
+    """A master with a replica and a Sentinel that live as long as the test run; which is which changes."""
+    with redis_sentinels() as made:
+        yield made
+
+
+@pytest.fixture
+def fragile() -> Iterator[FragileRedis]:
+    with fragile_redis() as server:
+        yield server
+
+
+@pytest.fixture
+async def weak(fragile: FragileRedis) -> AsyncIterator[Redis]:
+    """A client of a server that the test stops."""
+    client = connect(fragile.url)
     yield client
     await client.aclose()

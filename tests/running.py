@@ -71,13 +71,15 @@ async def running(
     environ: Mapping[str, str] | None = None,
     api: str = "chat",
     model: ModelServer | None = None,
+    model_url: str = "",
     extra_tools: Callable[[ToolRegistry], None] | None = None,
     rehearsal: bool = False,
     after_call: Pace = USUAL_PACE,
 ) -> AsyncIterator[Running]:
-    """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names.
-    ``extra_tools``: adds tools of the test's own, which its agents may name. ``rehearsal``: the model plays the agents'
-    scripts, and is asked for them by name. ``after_call``: when what follows a call is done."""
+    """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names. ``model_url``:
+    of an endpoint elsewhere, in place of ``model``. ``extra_tools``: adds tools of the test's own, which its agents may
+    name. ``rehearsal``: the model plays the agents' scripts, and is asked for them by name. ``after_call``: when what
+    follows a call is done."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
@@ -89,7 +91,7 @@ async def running(
     settings = load_settings(None, variables)
     redis = connect(redis_url)
     async with model or ModelServer() as server:
-        endpoint = Endpoint(server.url, "test-key", rehearsal=rehearsal)
+        endpoint = Endpoint(model_url or server.url, "test-key", rehearsal=rehearsal)
         app = await build_app(
             settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools, after_call=after_call
         )

@@ -39,7 +39,8 @@ _VERSION = re.compile(r"gpt-(\d+)(?:\.(\d+))?(?!\d|o)")
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A request that passed the checks. ``tool_choice`` is "auto", "none", "required" or a function's name."""
+    """A request that passed the checks. ``tool_choice`` is "auto", "none", "required" or a function's name. ``at``:
+    when it was read, by the server's clock."""
 
     api: Api
     model: str
@@ -51,16 +52,17 @@ class Ask:
     obfuscated: bool
     body: dict[str, Any]
     size: int
+    at: float = 0.0
 
     def __repr__(self) -> str:
         return f"Ask({self.api}, {self.model}, {len(self.entries)} entries)"
 
 
-def check(api: Api, body: Any, *, size: int = 0, reasoned: Mapping[str, str] | None = None) -> Ask:
+def check(api: Api, body: Any, *, size: int = 0, at: float = 0.0, reasoned: Mapping[str, str] | None = None) -> Ask:
     """The request in one shape for both APIs. Raises Rejected.
 
-    size: bytes of the request, for the estimate of tokens. reasoned: id of a function call item -> id of the reasoning
-    item that came before it in the answer; one is not accepted without the other.
+    size: bytes of the request, for the estimate of tokens. at: when it was read. reasoned: id of a function call item
+    -> id of the reasoning item that came before it in the answer; one is not accepted without the other.
     """
     if not isinstance(body, dict):
         raise Rejected("We could not parse the JSON body of your request.")
@@ -112,6 +114,7 @@ def check(api: Api, body: Any, *, size: int = 0, reasoned: Mapping[str, str] | N
         obfuscated=options.get("include_obfuscation", True) is not False,
         body=body,
         size=size,
+        at=at,
     )
 
 

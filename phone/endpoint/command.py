@@ -16,6 +16,7 @@ from phone.endpoint.reply import Reply
 from phone.endpoint.rules import ScriptError
 from phone.endpoint.script import Rehearsals
 from phone.endpoint.strain import FAULTS, Delay, Load, Strain
+from phone.loops import fast_runner
 
 
 class Server(Protocol):
@@ -41,13 +42,7 @@ def main(serve: Serve, arguments: Sequence[str] | None = None) -> None:
             server = serve(Strain(load, seed=options.seed), host=options.host, port=options.port, keep=0)
     except (ScriptError, ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
-    try:
-        import uvloop
-
-        runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
-    except ImportError:
-        runner = asyncio.Runner()
-    with runner, contextlib.suppress(KeyboardInterrupt):
+    with fast_runner() as runner, contextlib.suppress(KeyboardInterrupt):
         try:
             runner.run(_run(server))
         except OSError as error:

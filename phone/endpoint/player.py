@@ -120,7 +120,7 @@ class Player:
                 if await self._ends(reply.fault, outlet, record, ask):
                     return
                 due = self._clock()
-            await outlet.write(data)
+            await outlet.write(data if reply.stamp is None else reply.stamp(data))
             record.sent += 1
         await self._hold(reply, len(made.steps))
         if (

@@ -85,7 +85,7 @@ class Reply:
     first, pace: seconds before the first step and between steps. late_headers: ``first`` is spent before the headers.
     gate, gate_at, gates: events that hold the reply before a step.
     noise: comments, pings and unknown events between the steps. crlf: lines end in CR LF.
-    shred: bytes in one write, 0 for all.
+    shred: bytes in one write, 0 for all. stamp: changes the bytes of each step at the moment they are written.
     """
 
     text: str | Sequence[str] = ()
@@ -105,6 +105,7 @@ class Reply:
     noise: bool = False
     crlf: bool = False
     shred: int = 0
+    stamp: Callable[[bytes], bytes] | None = None
 
     def gate_before(self, step: int) -> asyncio.Event | None:
         if self.gate is not None and self.gate_at == step:

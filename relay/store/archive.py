@@ -72,6 +72,7 @@ class Archive:
         self.longest = max(ttl, longest) + outlives
         """Seconds after its beginning in which a conversation may still be listed."""
         self._index = script(redis, "index_add", fenced=False)
+        self._put = script(redis, "fields_put", fenced=False)
 
     async def record(self, conversation: str, person: str, at_ms: int, ttl: float | None = None) -> None:
         """Lists a conversation that began at this moment. Raises StoreError; may be repeated. ``ttl``: seconds it is
@@ -118,12 +119,9 @@ class Archive:
 
     async def note(self, conversation: str, /, ttl: float = 0.0, **fields: str | int) -> None:
         """Notes what was done after the conversation; kept as long as it, or ``ttl`` seconds. Raises StoreError."""
-        words: Any = {name: str(value) for name, value in fields.items()}
+        words = [str(word) for pair in fields.items() for word in pair]
         with translate():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                pipeline.hset(after_key(conversation), mapping=words)
-                pipeline.pexpire(after_key(conversation), int(max(ttl, self._ttl) * 1000))
-                await pipeline.execute()
+            await self._put(keys=[after_key(conversation)], args=[int(max(ttl, self._ttl) * 1000), *words])
 
     async def keep_report(self, conversation: str, report: bytes, ttl: float, **fields: str | int) -> None:
         """The report, to be delivered within ``ttl`` seconds, and what is noted of it. Raises StoreError."""

@@ -50,7 +50,7 @@ class CallStatus:
     def __init__(self, redis: Redis, ttl: float) -> None:
         self._redis = redis
         self._ttl_ms = int(ttl * 1000)
-        self._put = script(redis, "callstatus_put", fenced=False)
+        self._put = script(redis, "fields_put", fenced=False)
         self._status = script(redis, "callstatus_status", fenced=False)
         self._claim = script(redis, "callstatus_claim", fenced=False)
 

@@ -65,6 +65,8 @@ class Forgetting:
         for name, store in self._others.items():
             counts[name] = sum([await store.forget(one) for one in ids])
         counts["reports and summaries due"] = await self._due.forget(conversations.keys())
+        for each in conversations:
+            await self._archive.delete(each)
         await self._sweep(conversations.keys())
         counts["conversations"] = len(conversations)
         known = 0
@@ -84,7 +86,8 @@ class Forgetting:
         return await rewrite_log(self._redis)
 
     async def _sweep(self, conversations: Collection[str]) -> None:
-        """Removes every key of these conversations, and them from the lists of the days. One walk over all keys."""
+        """Removes every other key of these conversations, and them from the lists of the days. One walk over all keys,
+        which in a Cluster may miss one that is moved meanwhile."""
         if not conversations:
             return
         doomed: list[bytes | str] = []

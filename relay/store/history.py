@@ -5,7 +5,8 @@
 ``conversation:{id}:state``   hash: ``epoch`` (of the session that owns the conversation), ``before`` (of the one before
                               it), ``seen`` (when the owner last had something to write), ``session`` (Twilio's name for
                               the owner, as long as it may come back on another socket), ``lost`` (when its socket was
-                              lost, "" while it is open), and what the session notes
+                              lost, "" while it is open), ``mark`` (of the last write: a server that has lost one, as
+                              a replica may have when it takes over, is found out), and what the session notes
 
 An epoch is the time, in ms since 1970, at which a session's socket was accepted. Every access claims the conversation
 for its epoch and is refused (``Fenced``) when a newer one holds it. All of it may be repeated at will.
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
-from relay.errors import Fenced
+from relay.errors import Fenced, MissingWrite
 from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY, whole_words, words
 from relay.items import AssistantItem, Item, ToolItem, load_item, replace
 from relay.store.batch import Batch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 MOST_ITEMS = 2000  # what one load returns at most, the newest; a call has far fewer
+MISSING = 2  # what the script answers when the write before is gone
 UNKNOWN_OUTCOME = orjson.dumps(
     {
         "status": "unknown",
@@ -74,6 +76,9 @@ class HistoryStore(Protocol):
         epoch: int,
         entries: Sequence[tuple[int, bytes]],
         state: Mapping[str, str] | None = None,
+        *,
+        mark: str = "",
+        after: str = "",
     ) -> None: ...
 
     async def session(self, conversation: str) -> tuple[str | None, int]: ...
@@ -115,19 +120,25 @@ class History:
         epoch: int,
         entries: Sequence[tuple[int, bytes]],
         state: Mapping[str, str] | None = None,
+        *,
+        mark: str = "",
+        after: str = "",
     ) -> None:
         """Writes (position, ``dump_item`` JSON) pairs, empty bytes removing what is there, and fields of the state:
-        all or nothing, replacing what was at these positions.
+        all or nothing, replacing what was at these positions. ``mark``: names this write; ``after``: the one before it,
+        without which nothing is written (MissingWrite), "" if that does not matter.
 
         Raises Fenced, StoreError. A cancel or a timeout leaves it written or not; repeating is right in both cases.
         """
         fields = [word for pair in (state or {}).items() for word in pair]
-        args: list[int | str | bytes] = [epoch, self._ttl_ms, len(fields), *fields]
+        args: list[int | str | bytes] = [epoch, self._ttl_ms, mark, after, len(fields), *fields]
         for position, raw in entries:
             args += (position, b'{"p":%d,%b' % (position, raw[1:]) if raw else b"")
         written = await self._put([items_key(conversation), state_key(conversation)], args)
         if not written:
             raise Fenced("a newer session owns this conversation")
+        if written == MISSING:
+            raise MissingWrite("what was written before is not there any more")
 
     async def session(self, conversation: str) -> tuple[str | None, int]:
         """The session that may come back, "" for none, None where nothing is written of any; and when its socket was

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 KEPT = 30 * 24 * 3600.0
+MOST_OF_A_PERSON = 10_000
 UNCLAIMED = 600.0
 """Seconds a message is on record, and a status that came before its message was: Twilio may be faster than we are."""
 
@@ -68,6 +69,7 @@ class Messages:
         self._kept_ms = int(kept * 1000)
         self._now = now
         self._put = script(redis, "message_put", fenced=False)
+        self._index = script(redis, "index_add", fenced=False)
         self._advance = script(redis, "message_status", fenced=False)
 
     async def sent(self, message: str, /, *, kind: Kind, conversation: str, person: str) -> None:
@@ -77,12 +79,10 @@ class Messages:
         with translate():
             if person and is_known(person):
                 # Listed first, so that nothing of a person is kept that ``forget`` does not find.
-                index = messages_key(person)
-                async with self._redis.pipeline(transaction=True) as pipe:
-                    pipe.zadd(index, {message: now}, nx=True)
-                    pipe.zremrangebyscore(index, "-inf", now - self._kept_ms)
-                    pipe.pexpire(index, self._kept_ms)
-                    await pipe.execute()
+                await self._index(
+                    keys=[messages_key(person)],
+                    args=[message, now, self._kept_ms, now - self._kept_ms, MOST_OF_A_PERSON],
+                )
             status = "sent" if kind == "mail" else "queued"
             await self._put(keys=[message_key(message)], args=[self._kept_ms, kind, conversation, person, now, status])
 

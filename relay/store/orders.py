@@ -129,10 +129,8 @@ class Orders:
     async def forget(self, person: str) -> int:
         """Deletes the person's orders and returns how many there were."""
         with translate():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hlen(orders_key(person))
-                pipe.delete(orders_key(person))
-                count, _ = await pipe.execute()
+            count = await cast(Any, self._redis.hlen(orders_key(person)))
+            await self._redis.delete(orders_key(person))
         return int(count)
 
     def _life(self, person: str) -> float:

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha1
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
+
+from redis.exceptions import NoScriptError
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
-    from redis.commands.core import AsyncScript
 
 _FOLDER = Path(__file__).parent
 
 
-def script(redis: Redis, name: str, *, fenced: bool = True) -> AsyncScript:
-    """``name.lua``, ready to be called with keys and args; sent by its digest, loaded where the server lacks it."""
+class Script:
+    """Sent by its digest; where the server that has the keys lacks it, that server is sent all of it."""
+
+    def __init__(self, redis: Redis, source: str) -> None:
+        self._redis = redis
+        self.source = source
+        self.digest = sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, keys: Sequence[str], args: Sequence[Any]) -> Any:
+        """All keys have one hash tag. Raises what the client raises."""
+        words: list[Any] = [*keys, *args]
+        try:
+            return await cast(Any, self._redis).evalsha(self.digest, len(keys), *words)
+        except NoScriptError:
+            return await cast(Any, self._redis).eval(self.source, len(keys), *words)
+
+
+def script(redis: Redis, name: str, *, fenced: bool = True) -> Script:
+    """``name.lua``, ready to be called."""
     source = (_FOLDER / f"{name}.lua").read_text()
-    return redis.register_script((_FOLDER / "fence.lua").read_text() + source if fenced else source)
+    return Script(redis, (_FOLDER / "fence.lua").read_text() + source if fenced else source)
 
 
 def text(value: bytes | str) -> str:
@@ -23,4 +43,4 @@ def text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-__all__ = ["script", "text"]
+__all__ = ["Script", "script", "text"]

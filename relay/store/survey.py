@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, ResponseError
 
 from relay.errors import StoreError
+from relay.store.checking import eviction_policy
 from relay.store.client import translate
 
 Why = Literal["access", "refused", "late", "tls", "other"]
@@ -44,7 +45,8 @@ async def _survey(redis: Redis) -> Survey:
         server: Mapping[str, Any] = await redis.info("server")
         memory: Mapping[str, Any] = await redis.info("memory")
     version = tuple(int(part) for part in str(server.get("redis_version", "")).split(".") if part.isdecimal())
-    return Survey(version, str(memory.get("maxmemory_policy", "")), bool(memory.get("maxmemory", 0)))
+    policy = await eviction_policy(redis)
+    return Survey(version, policy, bool(memory.get("maxmemory", 0)))
 
 
 def why(error: StoreError) -> Why:

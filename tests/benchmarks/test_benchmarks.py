@@ -18,7 +18,7 @@ from benchmarks import figures, latency
 from benchmarks.__main__ import main
 from benchmarks.comparison import Load
 from benchmarks.distance import distance
-from benchmarks.endpoint import Script, asked, word
+from benchmarks.endpoint import Script
 from benchmarks.faults import Heard, faults
 from benchmarks.faults import Plan as Faults
 from benchmarks.idle import idle
@@ -31,6 +31,7 @@ from benchmarks.telemetry import telemetry
 from benchmarks.transport import transport
 from benchmarks.warm import FIRST, QUIET, TENTH, UNTOLD, warm
 from benchmarks.warm import Plan as Warm
+from phone.bench.words import asked, word
 from phone.endpoint.dialog import Entry
 from phone.load import Answer
 from relay.frames import Text

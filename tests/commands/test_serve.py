@@ -6,6 +6,7 @@ import asyncio
 import os
 import pty
 import re
+import select
 import signal
 import socket
 import sys
@@ -26,7 +27,7 @@ from relay.items import Item, UserItem, load_item
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 from tests.calls.front import Front
-from tests.commands.serving import INHERITED, RELAY, Serving, launch, redis_process, serving
+from tests.commands.serving import DEADLINE, INHERITED, RELAY, Serving, launch, redis_process, serving
 from tests.running import write_agent
 
 PUBLIC = "https://relay.example.com/agents"
@@ -389,7 +390,8 @@ def on_a_terminal(data_dir: Path, cwd: Path) -> Iterator[str]:
         os.execve(RELAY, [RELAY, "serve"], {**INHERITED, "DATA_DIR": str(data_dir), "PORT": "0", "TERM": "xterm"})
     seen = ""
     try:
-        while "make call" not in seen or "PUBLIC_URL and TWILIO_AUTH_TOKEN" not in seen:
+        while "make call" not in seen or "make dev" not in seen:
+            assert select.select([terminal], [], [], DEADLINE)[0], seen
             seen += os.read(terminal, 65536).decode()
         yield seen
         os.write(terminal, b"\x03")

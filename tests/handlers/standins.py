@@ -19,6 +19,16 @@ SESSION = "VX" + "0" * 32
 NOW = 1_800_000_000.0
 
 
+class Clock:
+    """Stands still until a test sets it."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @dataclass(frozen=True)
 class Lines:
     lines: Mapping[str, str] = field(

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
 from relay.telemetry import Telemetry
-from tests.handlers.standins import serving
+from tests.handlers.standins import Clock, serving
 
 
 class Dependency:
@@ -28,14 +28,6 @@ class Dependency:
         if isinstance(self.answer, Exception):
             raise self.answer
         return str(self.answer)
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def health(checks: Mapping[str, Dependency], clock: Clock | None = None, *, draining: bool = False) -> Health:
@@ -55,6 +47,7 @@ async def test_live_tells_the_version() -> None:
         ("ok", "ok", {"status": "ok", "redis": "ok", "model": "ok"}),
         ("ok", "rehearsal", {"status": "ok", "redis": "ok", "model": "rehearsal"}),
         ("away", "ok", {"status": "degraded", "redis": "away", "model": "ok"}),
+        ("evicts", "ok", {"status": "degraded", "redis": "evicts", "model": "ok"}),
         (OSError("no"), "rehearsal", {"status": "degraded", "redis": "away", "model": "rehearsal"}),
         (None, None, {"status": "degraded", "redis": "away", "model": "away"}),
     ],

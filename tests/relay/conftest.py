@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 from redis.asyncio import Redis
 
 from relay.conversations import Conversations
-from relay.store.client import connect
 from relay.store.history import History
 from tests.relay.histories import QUICK, WatchedHistory
-from tests.relay.store.servers import FragileRedis, fragile_redis
 
 
 @pytest.fixture
@@ -34,17 +32,3 @@ async def elsewhere(redis: Redis) -> AsyncIterator[Conversations]:
     conversations = Conversations(History(redis, 60), pace=QUICK)
     yield conversations
     await conversations.close(1)
-
-
-@pytest.fixture
-def fragile() -> Iterator[FragileRedis]:
-    with fragile_redis() as server:
-        yield server
-
-
-@pytest.fixture
-async def weak(fragile: FragileRedis) -> AsyncIterator[Redis]:
-    """A client of a server that the test stops."""
-    client = connect(fragile.url)
-    yield client
-    await client.aclose()

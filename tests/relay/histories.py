@@ -40,11 +40,14 @@ class WatchedHistory(History):
         epoch: int,
         entries: Sequence[tuple[int, bytes]],
         state: Mapping[str, str] | None = None,
+        *,
+        mark: str = "",
+        after: str = "",
     ) -> None:
         self.puts.append([(position, load_item(raw) if raw else None) for position, raw in entries])
         self.waiting.set()
         await self.gate.wait()
-        await super().put(conversation, epoch, entries, state)
+        await super().put(conversation, epoch, entries, state, mark=mark, after=after)
 
 
 async def session(conversations: Conversations, epoch: int, conversation: str = CALL) -> ConversationWriter:

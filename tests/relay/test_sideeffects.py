@@ -11,7 +11,7 @@ from relay.jobs import Jobs
 from relay.masks import MASK, Masks
 from relay.models.base import ToolCall, ToolSpec
 from relay.sideeffects import IN_DOUBT, SideEffects
-from relay.store.effects import Answered, Begun, Effects, InDoubt
+from relay.store.effects import Answered, Beginning, Begun, Effects, InDoubt
 from relay.toolbox import ToolContext, ToolOutcome, ToolPolicy
 
 CONTEXT = ToolContext("CA1", "voice", "default")
@@ -144,3 +144,36 @@ async def test_the_record_is_masked_and_the_outcome_is_not(redis: Redis) -> None
     await jobs.drain(2)
     answered = await effects.begin("CA1", 1, "book", '{"account":"1234"}', "other")
     assert answered == Answered(f'{{"account":"{MASK}"}}')
+
+
+class Asked(Effects):
+    """Counts the wishes it is asked about."""
+
+    wishes = 0
+
+    async def begin(self, conversation: str, epoch: int, tool: str, canonical: str, owner: str) -> Beginning:
+        self.wishes += 1
+        return await super().begin(conversation, epoch, tool, canonical, owner)
+
+
+async def test_a_silent_record_is_not_asked_twice_while_the_caller_waits(redis: Redis) -> None:
+    """Where it has not even learnt of the end of the turn before, the wish is carried out without it."""
+    tools, jobs, record = Tools(ToolOutcome('"booked"')), Jobs(), Asked(redis, 60, deadline=0.1)
+    effects = SideEffects(tools, record, jobs, CONTEXT, 1)
+
+    async def wish(key: int, arguments: str) -> None:
+        done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
+        effects.start(ToolCall("c", "book", arguments), key, CONTEXT, done.set_result)
+        assert (await asyncio.wait_for(done, 2)).ok
+
+    await wish(1, '{"first":1}')
+    await jobs.drain(2)
+    await redis.execute_command("CLIENT", "PAUSE", "30000", "WRITE")
+    effects.settle()
+    await wish(2, "{}")
+    assert record.wishes == 1
+    await redis.execute_command("CLIENT", "UNPAUSE")
+    await jobs.drain(2)
+    await wish(3, "{}")
+    assert record.wishes == 2
+    await jobs.drain(2)

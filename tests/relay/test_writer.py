@@ -295,3 +295,35 @@ async def test_every_prefix_of_the_writes_has_one_result_for_each_call(redis: Re
             assert not (isinstance(item, AssistantItem) and item.status == "open")
     whole = (await plain.load(CALL, 2)).entries
     assert whole == [(n, item) for n, item in sorted(latest.items()) if item is not None]
+
+
+async def test_what_redis_has_lost_without_an_error_is_written_again(
+    history: WatchedHistory, here: Conversations, redis: Redis
+) -> None:
+    """As a replica may lack the last writes when it takes over: the next write finds out, and all of it is there."""
+    writer = await session(here, 1)
+    for number in range(3):
+        writer.put(number, hi(number))
+        await written(writer)
+    await redis.flushall()
+    writer.put(3, hi(3))
+    await written(writer)
+    assert await items(redis) == [hi(number) for number in range(4)]
+    history.puts.clear()
+    writer.put(4, hi(4))
+    await written(writer)
+    assert history.puts == [[(4, hi(4))]]
+
+
+async def test_what_redis_has_lost_since_a_session_was_taken_up_is_written_again(
+    here: Conversations, elsewhere: Conversations, redis: Redis
+) -> None:
+    """What another process wrote, too: this one has read it."""
+    there = await session(elsewhere, 1)
+    there.put(0, hi(0))
+    await written(there)
+    writer = await session(here, 2)
+    await redis.flushall()
+    writer.put(0, hi(1))
+    await written(writer)
+    assert await items(redis) == [hi(0), hi(1)]

@@ -145,6 +145,7 @@ Placing = tuple[int, str]
 """(which process, what is ordered)."""
 
 
+@pytest.mark.parametrize("redis_url", ["one server"], indirect=True)
 @given(
     rounds=st.lists(
         st.lists(st.tuples(st.integers(0, 2), st.sampled_from("abcd")), min_size=1, max_size=8), min_size=1, max_size=4

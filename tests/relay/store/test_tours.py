@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import time, timedelta
 
@@ -15,7 +16,7 @@ from redis.asyncio import Redis
 from relay.errors import StoreError
 from relay.store.client import connect
 from relay.store.tours import AHEAD, Slot, Tours, day_key, person_tours_key
-from tests.relay.store.servers import FragileRedis
+from tests.relay.store.servers import FragileRedis, fragile_redis
 from tests.tools.house import DENVER, MONDAY, Clock
 
 ANN, BOB = "phone:+15551234567", "anonymous:CA1"
@@ -139,11 +140,18 @@ async def test_a_store_that_is_away(fragile: FragileRedis, weak: Redis, clock: C
             await asking
 
 
+@pytest.fixture(scope="module")
+def quick() -> Iterator[str]:
+    """The URL of a server that waits for no disk."""
+    with fragile_redis() as server:
+        yield server.url
+
+
 @settings(max_examples=25)
 @given(st.randoms(use_true_random=False))
-def test_two_hundred_callers_race_for_twenty_tours(redis_url: str, random: object) -> None:
+def test_two_hundred_callers_race_for_twenty_tours(quick: str, random: object) -> None:
     """Twenty are booked, each by one person who is told so, whatever order the callers come in."""
-    asyncio.run(race(redis_url, random))
+    asyncio.run(race(quick, random))
 
 
 async def race(redis_url: str, random: object) -> None:

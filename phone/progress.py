@@ -1,4 +1,4 @@
-"""What a benchmark shows: a bar on a terminal, plain lines elsewhere, tables in both."""
+"""What somebody sees who waits for figures: a bar on a terminal, plain lines elsewhere, tables in both."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TextIO
 
 WIDTH = 24
 EVERY = 0.2  # seconds between two pictures of a bar
@@ -18,17 +18,26 @@ def say(text: str = "") -> None:
 
 
 class Progress:
-    """How far a step of known size has come. Used as a context; ``step`` after each part."""
+    """How far a step of known size has come. Used as a context; ``step`` after each part, or ``reach`` a part of it.
 
-    def __init__(self, label: str, total: int) -> None:
+    ``stream``: where it is shown, standard output if None.
+    """
+
+    def __init__(self, label: str, total: float, *, stream: TextIO | None = None) -> None:
         self._label = label
-        self._total = max(1, total)
-        self._done = 0
-        self._terminal = sys.stdout.isatty()
+        self._total = total or 1
+        self._done = 0.0
+        self._note = ""
+        self._stream = stream or sys.stdout
+        self._terminal = self._stream.isatty()
         self._shown = self._begun = time.monotonic()
 
-    def step(self, count: int = 1) -> None:
-        self._done += count
+    def step(self, count: float = 1) -> None:
+        self.reach(self._done + count)
+
+    def reach(self, done: float, note: str = "") -> None:
+        """``note``: shown behind the share."""
+        self._done, self._note = done, note
         now = time.monotonic()
         if now - self._shown >= (EVERY if self._terminal else LINE_EVERY):
             self._shown = now
@@ -36,24 +45,28 @@ class Progress:
 
     def _show(self) -> None:
         share = min(1.0, self._done / self._total)
+        note = f"  {self._note}" if self._note else ""
         if self._terminal:
             filled = round(share * WIDTH)
-            print(f"\r{self._label} [{'#' * filled}{'.' * (WIDTH - filled)}] {share:4.0%}", end="", flush=True)
+            self._say(f"\r{self._label} [{'#' * filled}{'.' * (WIDTH - filled)}] {share:4.0%}{note}\x1b[K", end="")
         else:
-            say(f"{self._label}: {share:.0%} after {time.monotonic() - self._begun:.0f} s")
+            self._say(f"{self._label}: {share:.0%} after {time.monotonic() - self._begun:.0f} s{note}")
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        print(text, end=end, file=self._stream, flush=True)
 
     def __enter__(self) -> Self:
         if self._terminal:
             self._show()
         else:
-            say(self._label)
+            self._say(self._label)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._terminal:
-            print("\r\x1b[K", end="", flush=True)
+            self._say("\r\x1b[K", end="")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
