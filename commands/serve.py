@@ -23,8 +23,8 @@ from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
 from handlers.modelling import Endpoint, endpoint_of
 from handlers.routes import provided, route_table
 from relay.errors import ConfigError
+from relay.logs import configure_logging
 from relay.store.embedded import EmbeddedRedis
-from relay.telemetry import configure_logging
 
 LEAVE_DEADLINE = 1.0  # seconds for requests in hand
 ASIDE = 0.25  # seconds for what was just let in to be answered

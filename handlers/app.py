@@ -46,6 +46,7 @@ from handlers.relay_socket import RelaySocket
 from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
 from handlers.stores import AFTER_CALLS, open_stores, open_traces
+from handlers.summary import Summary
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
@@ -55,6 +56,7 @@ from relay.aftercall import AfterCalls
 from relay.closing import USUAL_PACE, Closing, Pace
 from relay.conversations import Conversations
 from relay.jobs import Jobs
+from relay.prices import make_prices
 from relay.rules import CallLimits
 from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
@@ -62,7 +64,9 @@ from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.events import Events
+from relay.store.metrics import Figures
 from relay.store.outbound import OutboundCalls
+from relay.store.overview import Overview
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
@@ -91,7 +95,8 @@ async def build_app(
     what follows a call is done.
     Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
     """
-    telemetry, jobs = Telemetry(), Jobs()
+    prices = make_prices(settings.price_input, settings.price_cached, settings.price_output)
+    telemetry, jobs = Telemetry(version("relay"), prices), Jobs()
     redis = connect(redis_url)
     model = make_model(settings, endpoint, telemetry)
     warmth = Warmth(model)
@@ -137,7 +142,9 @@ async def build_app(
         client=lambda request: client_address(request, settings.trusted_hops),
     )
     worker, hashing = worker_id(), people_key(settings, keys)
-    traces = open_traces(settings, redis, Events(worker), hashing, telemetry.trace_dropped.inc)
+    events, figures = Events(worker), Figures(redis, telemetry, worker)
+    events.subscribe(figures.told)
+    traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -229,6 +236,7 @@ async def build_app(
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
             monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
+            summary=Summary(access, Overview(redis, priced=prices is not None).summary),
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
@@ -239,6 +247,8 @@ async def build_app(
         after_calls.start()
         intake.budget.start()
         traces.start()
+        if is_watched(settings):
+            figures.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
@@ -251,6 +261,7 @@ async def build_app(
         await after_calls.close(AFTER_CALL_DEADLINE)
         await intake.budget.close(FLUSH_DEADLINE)
         await traces.close(TRACE_DEADLINE)
+        await figures.close(FLUSH_DEADLINE)
         if reporting is not None:
             await reporting.close()
         await warmth.close()

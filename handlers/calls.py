@@ -26,6 +26,7 @@ from relay.errors import Fenced
 from relay.frames import Setup
 from relay.items import ToolItem
 from relay.jobs import Jobs
+from relay.logs import Current
 from relay.masks import Masks
 from relay.models.base import LanguageModel
 from relay.parts import SessionParts
@@ -34,7 +35,7 @@ from relay.session import CallSession
 from relay.sideeffects import SideEffects
 from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id
-from relay.telemetry import Current, Telemetry
+from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext
 from relay.trace import NoTrail, Trail
 from relay.writer import epoch_ms

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from config.settings import Settings
 from relay.errors import ConfigError
+from relay.genai import Place, place_of
 from relay.models.base import LanguageModel, ModelRequest
 from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, choose_api, make_client, tls_context
@@ -60,20 +61,22 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
             problem = "OPENAI_TRANSPORT: websocket is a way to the Responses API, and here Chat Completions is spoken"
             raise ConfigError([f"{problem}; set OPENAI_API=responses, or OPENAI_TRANSPORT=http."])
         model = WebsocketModel(model, Sockets(client))
+    place, fallback_place = place_of(client.base_url, settings.openai_model), Place()
+    if endpoint.rehearsal:
+        place = replace(place, provider="rehearsal")
     fallback: LanguageModel | None = None
     if settings.openai_fallback_model:
         second = fallback_endpoint_of(settings, endpoint)
-        fallback = _adapter(
-            settings,
-            make_client(second.base_url, second.api_key, context=context),
-            settings.openai_fallback_model,
-        )
+        client = make_client(second.base_url, second.api_key, context=context)
+        fallback = _adapter(settings, client, settings.openai_fallback_model)
+        fallback_place = place_of(client.base_url, settings.openai_fallback_model)
     return SteadyModel(
         model,
         fallback,
         telemetry,
         deadlines=Deadlines(settings.first_token_deadline, settings.stall_deadline),
         thinks=thinks,
+        places=(place, fallback_place),
     )
 
 

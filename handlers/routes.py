@@ -21,6 +21,7 @@ from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
 from handlers.signatures import SIGNATURE_HEADER
+from handlers.summary import Summary
 from handlers.twilio_status import STATUS as MESSAGE_STATUS
 from handlers.twilio_status import TwilioStatus
 from handlers.voice import VoiceWebhooks
@@ -51,6 +52,7 @@ class Handlers:
     login: Login
     pages: Pages
     monitoring: Monitoring
+    summary: Summary
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -81,6 +83,7 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     handlers.login.add_routes(app)
     handlers.pages.add_routes(app)
     handlers.monitoring.add_routes(app)
+    handlers.summary.add_routes(app)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:

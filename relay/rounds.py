@@ -219,6 +219,7 @@ class Rounds:
 
     def ended(self, action: TurnEnded) -> None:
         """Says in one line what became of the turn."""
+        self._telemetry.turns.labels(action.outcome).inc()
         first = None if self._first_text is None else round(self._first_text, 4)
         log.info("turn ended", turn=action.turn, outcome=action.outcome, first_text=first, **self._in_turn.fields())
 
@@ -268,8 +269,6 @@ class Rounds:
 
     def spent(self, usage: Usage) -> None:
         self.total.add(usage)
-        for kind, count in (("input", usage.input), ("cached", usage.cached), ("output", usage.output)):
-            self._telemetry.tokens.labels(kind).inc(count)
 
     def finished(self, turn: int, calls: tuple[ToolCall, ...], finished: Finished) -> None:
         if turn == self._turn:

@@ -1,37 +1,62 @@
-"""Metrics and logs. Neither ever carries a caller's words, numbers or tool arguments.
+"""Metrics. None ever carries a caller's words, numbers or tool arguments.
 
 One ``Telemetry`` a process, handed down by the composition root; it owns its registry, so two applications in one test
-process do not share counters.
+process do not share counters. docs/metrics.md has them all. No label is about a call or a person.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import sys
-import traceback
+import platform
 from collections.abc import Iterator
-from types import TracebackType
-from typing import Literal
 
-import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from relay.genai import Operations
+from relay.models.base import Usage
+from relay.prices import Prices
 
 TEXT_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
 SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+# A segment is a fraction of a millisecond or most of a turn: fine at both ends.
+SEGMENT_BUCKETS = (*(bound for bound in SHORT_BUCKETS if bound < TEXT_BUCKETS[0]), *TEXT_BUCKETS)
+TOOL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, *TEXT_BUCKETS)
 SEGMENTS = ("queue", "history", "request", "model", "holdback", "send")
+KINDS = ("input", "cached", "output")
+OUTCOMES = ("done", "interrupted", "superseded", "failed")
+FALLBACK_REASONS = ("late", "stall", "cut", "error", "rate_limit", "quota", "rejected")
+REFUSALS = ("rate", "busy", "person_rate", "budget_day", "budget_person")
+
+Metric = Counter | Gauge | Histogram
 
 
 class Telemetry:
-    """The metrics of one process, by the names operators see."""
+    """The metrics of one process, by the names operators see. ``prices``: None where money is not to be told."""
 
-    def __init__(self) -> None:
+    def __init__(self, version: str = "", prices: Prices | None = None) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # they double what is scraped, and tell what Prometheus finds out by itself
         registry = self.registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)
+        self.build = Gauge("relay_build_info", "Always 1", ["version", "python"], registry=registry)
+        self.build.labels(version, platform.python_version()).set(1)
+
         self.segment = Histogram(
             "relay_turn_segment_seconds",
             "Contiguous parts of the way from a prompt to the first words; they sum to it",
             ["segment"],
-            buckets=SHORT_BUCKETS,
+            buckets=SEGMENT_BUCKETS,
             registry=registry,
         )
         self.first_text = Histogram(
@@ -41,6 +66,7 @@ class Telemetry:
             buckets=TEXT_BUCKETS,
             registry=registry,
         )
+        self.turns = Counter("relay_turns_total", "Turns that ended", ["outcome"], registry=registry)
         self.interrupt = Histogram(
             "relay_interrupt_seconds",
             "From an interrupt read to the turn cancelled and its talk cycle closed",
@@ -53,8 +79,9 @@ class Telemetry:
         )
         self.calls_active = Gauge("relay_calls_active", "Calls in progress", registry=registry)
         self.calls_ended = Counter("relay_calls_ended_total", "Calls ended", ["reason"], registry=registry)
+        self.chat_sockets = Gauge("relay_chat_sockets", "Sockets of live chats", registry=registry)
         self.tool = Histogram(
-            "relay_tool_seconds", "Time of a tool", ["tool", "outcome"], buckets=TEXT_BUCKETS, registry=registry
+            "relay_tool_seconds", "Time of a tool", ["tool", "outcome"], buckets=TOOL_BUCKETS, registry=registry
         )
         self.frames_rejected = Counter(
             "relay_frames_rejected_total", "Frames not acted on", ["reason"], registry=registry
@@ -65,7 +92,10 @@ class Telemetry:
             ["reason"],
             registry=registry,
         )
-        self.tokens = Counter("relay_tokens_total", "Model tokens", ["kind"], registry=registry)
+        self.tokens = Counter(
+            "relay_tokens_total", "Model tokens; those cached are among the input", ["kind"], registry=registry
+        )
+        self.cost = Counter("relay_cost_total", "Money for model tokens, by PRICE_*", ["kind"], registry=registry)
         self.peer_errors = Counter(
             "relay_peer_errors_total", "Twilio's error frames by code", ["code"], registry=registry
         )
@@ -99,9 +129,38 @@ class Telemetry:
             buckets=SHORT_BUCKETS,
             registry=registry,
         )
+        self.figures_failed = Counter(
+            "relay_figures_failures_total", "Times the dashboard's figures were not written to Redis", registry=registry
+        )
+        self.figures_lost = Counter(
+            "relay_figures_lost_total",
+            "Minutes of this process that the dashboard will never show, Redis having been away for too long",
+            registry=registry,
+        )
+        self.operations = Operations(registry)
         # Children are looked up once: labels() costs more than the observation, and these are on a turn's path.
         self.segments = {name: self.segment.labels(name) for name in SEGMENTS}
         self.first_text_voice = self.first_text.labels("voice")
+        # A counter that is first seen at 1 has not grown, for Prometheus: what is watched is there from the start.
+        for outcome in OUTCOMES:
+            self.turns.labels(outcome)
+        for reason in FALLBACK_REASONS:
+            self.fallbacks.labels(reason)
+        for refusal in REFUSALS:
+            self.refused.labels(refusal)
+        self.peer_errors.labels("other")
+        self._tokens = [self.tokens.labels(kind) for kind in KINDS]
+        self.prices = prices
+        self._cost = {kind: self.cost.labels(kind) for kind in KINDS} if prices is not None else {}
+        self._lag_peak = 0.0
+
+    def spent(self, usage: Usage) -> None:
+        """A model has told what a request has taken."""
+        for counter, count in zip(self._tokens, (usage.input, usage.cached, usage.output), strict=True):
+            counter.inc(count)
+        if self.prices is not None:
+            for kind, money in self.prices.of(usage).items():
+                self._cost[kind].inc(money)
 
     def render(self) -> bytes:
         """The Prometheus text format."""
@@ -113,84 +172,23 @@ class Telemetry:
         while True:
             due = loop.time() + every
             await asyncio.sleep(every)
-            self.lag.observe(max(0.0, loop.time() - due))
+            lag = max(0.0, loop.time() - due)
+            self.lag.observe(lag)
+            self._lag_peak = max(self._lag_peak, lag)
+
+    def lag_peak(self) -> float:
+        """The longest lag, in seconds, since this was asked last."""
+        peak, self._lag_peak = self._lag_peak, 0.0
+        return peak
 
 
-class Current:
-    """A name bound to log records that may change while they are written: each tells the one of its moment, whatever
-    task writes it."""
-
-    __slots__ = ("_name",)
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def become(self, name: str) -> None:
-        self._name = name
-
-    def __structlog__(self) -> str:
-        return self._name
-
-    def __repr__(self) -> str:
-        return self._name
+def samples(metric: Metric) -> Iterator[tuple[str, dict[str, str], float]]:
+    """(what it is, labels, value) of each: of a histogram ``bucket``, ``sum`` and ``count``, else ``total`` or ""."""
+    for family in metric.collect():
+        for sample in family.samples:
+            yield sample.name[len(family.name) + 1 :], sample.labels, sample.value
 
 
-def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] = "auto") -> None:
-    """Structured logs on standard output: JSON, or lines for people where standard output is a terminal.
-
-    Records of libraries (aiohttp, websockets) go the same way from warning on. The message of an exception is shown at
-    level debug only, and never a library's: aiohttp repeats a request it cannot read, token and all.
-    """
-    pretty = fmt == "text" or (fmt == "auto" and sys.stdout.isatty())
-    number = logging.getLevelNamesMapping()[level.upper()]
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer(colors=sys.stdout.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        if pretty
-        else structlog.processors.JSONRenderer()
-    )
-    own = structlog.processors.ExceptionRenderer(_trace if number > logging.DEBUG else _full_trace)
-    libraries = structlog.processors.ExceptionRenderer(_trace)
-    structlog.configure(
-        processors=[*shared, own, renderer],
-        wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stdout),
-        cache_logger_on_first_use=False,
-    )
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, libraries, renderer],
-        )
-    )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(max(logging.WARNING, number))
-
-
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
-
-
-def _full_trace(exc_info: ExcInfo) -> str:
-    return "".join(traceback.format_exception(*exc_info)).rstrip()
-
-
-def _trace(exc_info: ExcInfo) -> str:
-    """Where it happened and what it was, without its message: that may repeat what a caller said."""
-
-    def lines(error: BaseException) -> Iterator[str]:
-        before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-        if before is not None:
-            yield from lines(before)
-        yield from traceback.format_tb(error.__traceback__)
-        yield type(error).__qualname__ + "\n"
-        if isinstance(error, BaseExceptionGroup):
-            for each in error.exceptions:
-                yield from lines(each)
-
-    return "".join(lines(exc_info[1])).rstrip()
+def total(metric: Metric) -> float:
+    """Of a counter or a gauge, over all labels."""
+    return sum(value for _, _, value in samples(metric))

@@ -36,7 +36,7 @@ LIBRARIES = {
     "aiosmtplib": ("channels/mail/",),
     "click": ("commands/",),
     "uvloop": ("commands/", "phone/"),
-    "prometheus_client": ("relay/telemetry.py", "handlers/health.py"),
+    "prometheus_client": ("relay/telemetry.py", "relay/genai.py", "handlers/health.py"),
     "pydantic_settings": ("config/settings.py", "config/values.py"),
 }
 """Libraries that stay behind one seam, and where that is."""

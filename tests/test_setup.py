@@ -51,7 +51,7 @@ def test_requirements_name_no_place(name: str) -> None:
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
     assert lines
     for line in lines:
-        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z,]+\])?==[0-9][\w.]*( ; .+)?", line), line
+        assert re.fullmatch(r"[a-z0-9-]+(\[[a-z,]+\])?==[0-9][\w.!]*( ; .+)?", line), line
     assert not re.search(r"://|--(extra-)?index|--find|@ ", text)
 
 
@@ -258,6 +258,8 @@ def test_clean_keeps_data(checkout: Path) -> None:
 def test_pipeline_runs_the_tests(tmp_path: Path) -> None:
     """`.ci/run` calls `make test` in the checkout, with nothing on standard input, and passes its status on."""
     script(tmp_path / "make", '#!/bin/sh\necho "make $*" in "$(pwd)"\ncat\nexit 3\n')
+    for program in ("chromium", "promtool"):  # there is nothing to install
+        script(tmp_path / program, "#!/bin/sh\n")
     done = subprocess.run(
         [CHECKOUT / ".ci" / "run"],
         cwd=tmp_path,

@@ -21,6 +21,7 @@ from typing import Literal, Self
 import structlog
 
 from relay.errors import ModelCut, ModelError, ModelQuota, ModelRejected
+from relay.genai import Operation, Place
 from relay.models.base import Finished, LanguageModel, ModelEvent, ModelRequest, Sign, ToolCall
 from relay.models.seam import Seam, WholeWords, going_on
 from relay.telemetry import Telemetry
@@ -48,6 +49,7 @@ class SteadyModel:
 
     ``thinks``: whether a request's model thinks before it answers, which takes longer; an agent's own deadline goes
     before that. The fallback is asked by the name it was made with, without the wishes meant for another model.
+    ``places``: where the two are asked, for the metrics.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class SteadyModel:
         *,
         deadlines: Deadlines = Deadlines(),
         thinks: Callable[[ModelRequest], bool] = lambda request: request.reasoning not in ("", "none"),
+        places: tuple[Place, Place] = (Place(), Place()),
     ) -> None:
         self._model = model
         self._fallback = fallback
         self._telemetry = telemetry
         self._deadlines = deadlines
         self._thinks = thinks
+        self._places = places
         self._fallback_problem = ""
 
     def stream(self, request: ModelRequest) -> SteadyStream:
@@ -71,7 +75,7 @@ class SteadyModel:
         if first is None:
             first = self._deadlines.first_token * (THINKING if self._thinks(request) else 1)
         deadlines = Deadlines(first, self._deadlines.stall if stall is None else stall)
-        return SteadyStream(self._model, self._fallback, request, deadlines, self._telemetry)
+        return SteadyStream(self._model, self._fallback, request, deadlines, self._telemetry, self._places)
 
     async def warm(self) -> str:
         """What is wrong with the first model; a fallback that is not there is only told to the operator."""
@@ -96,6 +100,8 @@ class _Attempt:
     spare: bool
     hedge: bool
     seam: Seam
+    operation: Operation
+    chunks: int = 0  # pieces that came
     words: WholeWords = field(default_factory=WholeWords)
     calls: list[ToolCall] = field(default_factory=list)
     complete: bool = False
@@ -116,12 +122,14 @@ class SteadyStream:
         request: ModelRequest,
         deadlines: Deadlines,
         telemetry: Telemetry,
+        places: tuple[Place, Place],
     ) -> None:
         self._model = model
         self._fallback = fallback
         self._request = request
         self._deadlines = deadlines
         self._telemetry = telemetry
+        self._places = places
         self._tasks: set[asyncio.Task[None]] = set()
         self._live: dict[_Attempt, asyncio.Task[None]] = {}
         self._speaker: _Attempt | None = None  # whose answer is handed on
@@ -187,8 +195,9 @@ class SteadyStream:
                 self._telemetry.fallbacks.labels(reason).inc()
         # White space at the beginning tells nothing of a model that always begins with it.
         seam = Seam(self._said, "" if self._spaced else self._unfinished)
-        attempt = _Attempt(spare, self._hedges > 0, seam)
-        task = asyncio.get_running_loop().create_task(self._run(attempt, model, request), name="model request")
+        loop = asyncio.get_running_loop()
+        attempt = _Attempt(spare, self._hedges > 0, seam, Operation(loop.time()))
+        task = loop.create_task(self._run(attempt, model, request), name="model request")
         self._live[attempt] = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -201,10 +210,16 @@ class SteadyStream:
             if not self._done:
                 raise ModelCut("ended without a terminal event", received=True)
         except ModelError as error:
+            attempt.operation.problem = error.code
             self._failed(attempt, error)
         except Exception as error:  # a bug, for whoever reads the stream
+            attempt.operation.problem = "bug"
             if attempt in self._live:
                 self._give_up(error)
+        finally:
+            now = asyncio.get_running_loop().time()
+            place = self._places[attempt.spare]
+            self._telemetry.operations.observe(place, request.model, attempt.operation, now)
 
     def _drop(self, attempt: _Attempt) -> None:
         if (task := self._live.pop(attempt, None)) is not None:
@@ -217,14 +232,16 @@ class SteadyStream:
             if event is Sign.THINKING:
                 return
             self._speaks(attempt)
+        if isinstance(event, Finished):
+            self._finish(attempt, event)
+            return
+        attempt.chunks += 1
         if type(event) is not str or not event.isspace():  # which nobody hears
             self._heard_at = asyncio.get_running_loop().time()
         if type(event) is str:
             self._say(attempt, attempt.words.feed(event))
         elif isinstance(event, ToolCall):
             attempt.calls.append(event)
-        elif isinstance(event, Finished):
-            self._finish(attempt, event)
         elif event is Sign.COMPLETE:
             attempt.complete = True
 
@@ -238,7 +255,7 @@ class SteadyStream:
             self._out.append("")
             self._tell()
         self._speaker = attempt
-        self._heard_at = asyncio.get_running_loop().time()
+        self._heard_at = attempt.operation.first = asyncio.get_running_loop().time()
         self._arm(self._deadlines.stall, self._watch)
 
     def _say(self, attempt: _Attempt, words: str, *, last: bool = False) -> None:
@@ -253,6 +270,9 @@ class SteadyStream:
 
     def _finish(self, attempt: _Attempt, end: Finished) -> None:
         self._say(attempt, attempt.words.rest(), last=True)
+        now = asyncio.get_running_loop().time()
+        attempt.operation.finished(now, self._heard_at, attempt.chunks, end.usage)
+        self._telemetry.spent(end.usage)
         if attempt.spare:
             end = replace(end, carry=())  # means nothing to the first model
         self._out += [*attempt.calls, end]

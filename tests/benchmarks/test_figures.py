@@ -40,7 +40,7 @@ def test_segments_are_read_from_the_relays_own_metrics() -> None:
     telemetry.hedges.labels("none").inc()
     text = telemetry.render().decode()
     assert figures.samples(text, "relay_hedges_total") == {"second": 2.0, "none": 1.0}
-    assert figures.samples(text, "relay_fallback_total") == {}
+    assert figures.samples(text, "relay_speculation_total") == {}
 
 
 def test_verdict_names_value_limit_and_whether_it_was_reached() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
@@ -33,6 +34,17 @@ def render(kind: str) -> dict[str, Any]:
 
 def compose() -> dict[str, Any]:
     return dict(in_yaml("docker-compose.yml"))
+
+
+def mounts() -> Iterator[tuple[str, str]]:
+    """(what, where) of the services' volumes."""
+    for service in compose()["services"].values():
+        for mount in service.get("volumes", []):
+            if isinstance(mount, str):
+                what, where, *_ = mount.split(":")
+            else:
+                what, where = re.sub(r"\$\{\w+:-(.+)\}", r"\1", mount["source"]), mount["target"]
+            yield what, where
 
 
 def unit(port: int = 8080) -> dict[str, list[str]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -19,13 +17,13 @@ from handlers.drain import HAND_ON_SECONDS, LINGER_SECONDS
 from handlers.health import READY
 from handlers.relay_socket import HEARTBEAT
 from relay.ending import CLOSE_AFTER_END
-from relay.telemetry import Telemetry
 from tests.deploy.files import (
     compose,
     fly,
     image_environment,
     in_yaml,
     instruction,
+    mounts,
     read,
     render,
     settings_of,
@@ -168,17 +166,6 @@ def test_compose() -> None:
         assert "build" in service or re.fullmatch(r"[\w/]+:v?\d+\.\d+[\w.-]*", service["image"]), name
 
 
-def mounts() -> Iterator[tuple[str, str]]:
-    """(what, where) of the services' volumes."""
-    for service in compose()["services"].values():
-        for mount in service.get("volumes", []):
-            if isinstance(mount, str):
-                what, where, *_ = mount.split(":")
-            else:
-                what, where = re.sub(r"\$\{\w+:-(.+)\}", r"\1", mount["source"]), mount["target"]
-            yield what, where
-
-
 def test_compose_mounts_what_there_is() -> None:
     """Docker would make an empty folder of a file that is not there."""
     named = {what for what, _ in mounts() if not what.startswith(".")}
@@ -204,39 +191,6 @@ def test_metrics_are_scraped_with_their_token() -> None:
     assert job["authorization"]["credentials_file"] == file == "/run/secrets/metrics_token"
     assert services["relay"]["secrets"] == services["prometheus"]["secrets"] == ["metrics_token"]
     assert f"\ntoken={compose()['secrets']['metrics_token']['file']}\n" in read("commands/services.sh")
-
-
-def dashboards() -> list[dict[str, Any]]:
-    return [json.loads(file.read_text()) for file in sorted((CHECKOUT / "deploy/grafana/dashboards").glob("*.json"))]
-
-
-def test_dashboards_show_metrics_there_are() -> None:
-    """Every query names metrics of the program, by the data source that is set up, and no panel lies on another."""
-    suffixes = {"gauge": [""], "counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
-    metrics = Telemetry().registry.collect()
-    known = {metric.name + suffix for metric in metrics for suffix in suffixes[metric.type]}
-    [source] = in_yaml("deploy/grafana/datasource.yml")["datasources"]
-    for dashboard in dashboards():
-        taken: set[tuple[int, int]] = set()
-        for panel in dashboard["panels"]:
-            assert panel["datasource"] == {"type": source["type"], "uid": source["uid"]}
-            named = {name for target in panel["targets"] for name in re.findall(r"relay_\w+", target["expr"])}
-            assert named and named <= known, panel["title"]
-            at = panel["gridPos"]
-            cells = {(at["x"] + x, at["y"] + y) for x in range(at["w"]) for y in range(at["h"])}
-            assert not cells & taken and max(x for x, _ in cells) < 24
-            taken |= cells
-
-
-def test_dashboards_are_found() -> None:
-    """Grafana reads them from the folder that compose mounts, and opens with one that exists."""
-    [provider] = in_yaml("deploy/grafana/dashboards.yml")["providers"]
-    folders = dict(mounts())
-    assert folders["./deploy/grafana/dashboards"] == provider["options"]["path"]
-    home = compose()["services"]["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
-    folder, _, name = home.rpartition("/")
-    assert folder == provider["options"]["path"]
-    assert (CHECKOUT / "deploy/grafana/dashboards" / name).is_file()
 
 
 def test_proxies_outlast_the_silence_between_pings() -> None:

@@ -1,76 +1,95 @@
-"""What a log record may say of an error."""
+"""What a process measures: by which names, what the documentation says of them, and what is counted."""
 
 from __future__ import annotations
 
+import asyncio
 import re
-import subprocess
-import sys
-from typing import Literal
 
 import pytest
-import structlog
 
 from config.values import CHECKOUT
-from relay.telemetry import Current
+from relay.models.base import Usage
+from relay.prices import Prices, make_prices
+from relay.telemetry import TEXT_BUCKETS, Telemetry, total
+from tests.metrics import families
 
-PROGRAM = """
-import logging, sys
-import structlog
-from relay.telemetry import configure_logging
-
-configure_logging(sys.argv[1], sys.argv[2])
-
-def fail(words):
-    try:
-        raise KeyError(words)
-    except KeyError as error:
-        raise ExceptionGroup("together", [ValueError(words)]) from error
-
-for log in (structlog.get_logger(), logging.getLogger("aiohttp.server")):
-    try:
-        fail("the caller's secret")
-    except ExceptionGroup:
-        log.error("went wrong", exc_info=True)
-"""
+DOC = (CHECKOUT / "docs" / "metrics.md").read_text(encoding="utf-8")
+ROW = re.compile(r"^\| `(\w+)` \| (\w+) \|((?: `\w+`,?)*) \| (.+) \|$", re.MULTILINE)
 
 
-def printed(level: str, fmt: Literal["json", "text"]) -> str:
-    command = [sys.executable, "-W", "error", "-c", PROGRAM, level, fmt]
-    return subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+def test_every_metric_is_documented() -> None:
+    """The tables of docs/metrics.md have the name, the kind and the labels of each, and no other."""
+    documented = {name: (kind, frozenset(re.findall(r"\w+", labels))) for name, kind, labels, _ in ROW.findall(DOC)}
+    assert documented == {family.name: (family.kind, family.labels) for family in families()}
 
 
-def records(level: str) -> list[str]:
-    return [line for line in printed(level, "json").splitlines() if line.startswith("{")]
+def test_no_label_is_about_a_call_or_a_person() -> None:
+    """What calls and people are as many as: their ids, their numbers, what they say."""
+    labels = set().union(*(family.labels for family in families()))
+    assert not labels & {"call", "call_sid", "conversation", "id", "person", "number", "from", "to", "session", "text"}
 
 
-@pytest.mark.parametrize("fmt", ["json", "text"])
-def test_an_error_is_logged_without_its_message(fmt: Literal["json", "text"]) -> None:
-    """A record tells the kind of every error and where it happened, in ours and in libraries' logs; not its message,
-    and not the values of variables."""
-    text = printed("info", fmt)
-    assert text.count("went wrong") == 2
-    for name in ("KeyError", "ExceptionGroup", "ValueError"):
-        assert text.count(name) >= 2
-    assert "in fail" in text
-    assert "secret" not in text
+def test_the_buckets_of_the_first_words() -> None:
+    """They are fine where people notice: every tenth of a second up to 0.6."""
+    assert TEXT_BUCKETS == (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
 
 
-@pytest.mark.parametrize("fmt", ["json", "text"])
-def test_debug_shows_the_message(fmt: Literal["json", "text"]) -> None:
-    """Who asks for debug gets the message too; not those of libraries, which repeat what they were sent."""
-    ours, libraries = re.split("went wrong", printed("debug", fmt))[1:] if fmt == "text" else records("debug")
-    assert "secret" in ours
-    assert "secret" not in libraries and "KeyError" in libraries
+def test_what_is_watched_is_there_from_the_start() -> None:
+    """Prometheus does not see a counter grow that is first seen at 1; and no metric has a second one for its age."""
+    text = Telemetry("1.2.3").render().decode()
+    assert 'relay_turns_total{outcome="failed"} 0.0\n' in text
+    assert 'relay_refused_total{reason="busy"} 0.0\n' in text
+    assert "_created" not in text
+    assert re.search(r'^relay_build_info\{python="3\.\d+\.\d+\S*",version="1\.2\.3"\} 1\.0$', text, re.MULTILINE)
+    assert "process_resident_memory_bytes" in text
+
+
+def test_money_for_tokens() -> None:
+    """Cached tokens are a part of the input and are paid at their own price, once."""
+    telemetry = Telemetry(prices=Prices(2.0, 0.5, 8.0))
+    telemetry.spent(Usage(1_000_000, 400_000, 250_000))
+    telemetry.spent(Usage(500_000, 0, 0))
+    text = telemetry.render().decode()
+    assert 'relay_tokens_total{kind="input"} 1.5e+06\n' in text
+    assert 'relay_cost_total{kind="input"} 2.2\n' in text  # (600,000 + 500,000) tokens at 2
+    assert 'relay_cost_total{kind="cached"} 0.2\n' in text
+    assert 'relay_cost_total{kind="output"} 2.0\n' in text
 
 
 @pytest.mark.parametrize(
-    "render", [structlog.processors.JSONRenderer(), structlog.dev.ConsoleRenderer(colors=False)], ids=["json", "text"]
+    ("input", "cached", "output", "expected"),
+    [
+        (2.0, 0.5, 8.0, Prices(2.0, 0.5, 8.0)),
+        (2.0, None, 8.0, Prices(2.0, 2.0, 8.0)),
+        (0.0, None, 0.0, Prices(0.0, 0.0, 0.0)),
+        (2.0, 0.5, None, None),
+        (None, 0.5, 8.0, None),
+        (None, None, None, None),
+    ],
 )
-def test_a_name_that_changes(render: structlog.typing.Processor) -> None:
-    """A record tells the name of its moment, whatever task has bound it before."""
-    name = Current("desk")
-    event = {"event": "told", "agent": name}
-    before = str(render(None, "info", dict(event)))
-    name.become("kitchen")
-    after = str(render(None, "info", dict(event)))
-    assert ("desk" in before, "kitchen" in after, "Current" in before + after) == (True, True, False)
+def test_money_is_told_where_both_prices_are_known(
+    input: float | None, cached: float | None, output: float | None, expected: Prices | None
+) -> None:
+    """With one of them a part would look like all; cached tokens cost what others do where they have no price."""
+    assert make_prices(input, cached, output) == expected
+
+
+def test_no_money_without_prices() -> None:
+    """The metric is there and has no value."""
+    telemetry = Telemetry()
+    telemetry.spent(Usage(10, 5, 5))
+    assert total(telemetry.tokens) == 20
+    assert "relay_cost_total{" not in telemetry.render().decode()
+
+
+async def test_the_longest_lag_is_told_once() -> None:
+    """It is of the time since it was asked for last."""
+    telemetry = Telemetry()
+    watch = asyncio.create_task(telemetry.watch_loop(0.0), name="watch loop")
+    async with asyncio.timeout(5):
+        while not total(telemetry.lag):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    watch.cancel()
+    await asyncio.wait([watch])
+    assert telemetry.lag_peak() > 0
+    assert telemetry.lag_peak() == 0
