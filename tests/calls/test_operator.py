@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from aiohttp import ClientSession
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
@@ -159,17 +160,20 @@ async def test_a_call_is_hung_up(two: Two) -> None:
 
 
 async def test_what_is_done_is_logged_without_words(two: Two) -> None:
-    """By the process that has the call: what, and to which."""
+    """By the process that has the call: what, and to which. What follows from it is the call's, in the log too."""
     async with Caller(two.first.url, pace=FAST) as call:
         sid = await begun(call, two.first)
-        with capture_logs() as records:
+        with capture_logs([structlog.contextvars.merge_contextvars]) as records:
             await order(two.desk, sid, "say", text=LINE)
+            await order(two.desk, sid, "agent", agent="bar")
             await order(two.desk, sid, "transfer", reason="a secret")
         done = [record for record in records if record["event"] == "operator"]
         assert done == [
             {"event": "operator", "log_level": "info", "call_sid": sid, "action": action}
-            for action in ("say", "transfer")
+            for action in ("say", "agent", "transfer")
         ]
+        (switched,) = [record for record in records if record["event"] == "agent switched"]
+        assert switched["session_id"] == call.record.session_ids[-1]
         assert LINE not in str(records) and "a secret" not in str(records)
 
 
