@@ -127,6 +127,7 @@ class CallSession:
             given=self.call.speaking.given,
             agent=lambda: self.call.manner.agent,
             place=parts.writer.position,
+            spans=parts.spans,
         )
         self._out = Outgoing(socket, self._slow, self._trace.wrote)
         self._telemetry = parts.telemetry
@@ -484,7 +485,7 @@ class CallSession:
         if action.shortened:
             log.warning("reply ended at REPLY_MAX_CHARS", turn=action.turn)
         self._rounds.ended(action)
-        self._trace.turn_ended(action.turn, action.outcome)
+        self._trace.turn_ended(action.turn, action.outcome, closed=self._out.stopped)
         self._tally.turn_ended()
 
     # -- tools

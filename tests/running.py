@@ -19,6 +19,7 @@ from handlers.modelling import Endpoint
 from phone.model import ModelServer
 from relay.closing import USUAL_PACE, Pace
 from relay.items import Item, load_item
+from relay.spans import Spans
 from relay.store.client import connect
 from tools.registry import ToolRegistry
 
@@ -75,11 +76,12 @@ async def running(
     extra_tools: Callable[[ToolRegistry], None] | None = None,
     rehearsal: bool = False,
     after_call: Pace = USUAL_PACE,
+    spans: Spans | None = None,
 ) -> AsyncIterator[Running]:
     """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names. ``model_url``:
     of an endpoint elsewhere, in place of ``model``. ``extra_tools``: adds tools of the test's own, which its agents may
     name. ``rehearsal``: the model plays the agents' scripts, and is asked for them by name. ``after_call``: when what
-    follows a call is done."""
+    follows a call is done. ``spans``: what its calls are told to."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
@@ -93,7 +95,12 @@ async def running(
     async with model or ModelServer() as server:
         endpoint = Endpoint(model_url or server.url, "test-key", rehearsal=rehearsal)
         app = await build_app(
-            settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools, after_call=after_call
+            settings,
+            redis_url=redis_url,
+            endpoint=endpoint,
+            extra_tools=extra_tools,
+            after_call=after_call,
+            spans=spans,
         )
         options: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.1, "auto_decompress": False}
         runner = web.AppRunner(app, **options)
