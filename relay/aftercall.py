@@ -69,6 +69,10 @@ class AfterCalls:
         self._worker: asyncio.Task[None] | None = None
         self._away = False
 
+    def __len__(self) -> int:
+        """How many calls have news that Redis does not know yet."""
+        return len(self._news)
+
     # -- what happens to calls; none of these waits
 
     def begun(self, conversation: str, person: str, at_ms: int) -> None:

@@ -10,12 +10,12 @@ import asyncio
 import logging
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from types import TracebackType
 from typing import Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
 
 TEXT_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10)
 SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -96,9 +96,19 @@ class Telemetry:
             buckets=SHORT_BUCKETS,
             registry=registry,
         )
+        self.remembered = Gauge(
+            "relay_remembered", "Entries of this process' memories, by what they are", ["what"], registry=registry
+        )
+        tasks = Gauge("relay_tasks", "Tasks of the event loop", registry=registry)
+        tasks.set_function(_count_tasks)
+        ProcessCollector(registry=registry)
         # Children are looked up once: labels() costs more than the observation, and these are on a turn's path.
         self.segments = {name: self.segment.labels(name) for name in SEGMENTS}
         self.first_text_voice = self.first_text.labels("voice")
+
+    def remembers(self, what: str, entries: Sized) -> None:
+        """A memory of the process, counted whenever somebody looks: one that grows for ever is seen."""
+        self.remembered.labels(what).set_function(lambda: len(entries))
 
     def render(self) -> bytes:
         """The Prometheus text format."""
@@ -111,6 +121,13 @@ class Telemetry:
             due = loop.time() + every
             await asyncio.sleep(every)
             self.lag.observe(max(0.0, loop.time() - due))
+
+
+def _count_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0  # nobody runs an event loop here
 
 
 class Current:

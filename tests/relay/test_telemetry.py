@@ -11,7 +11,7 @@ import pytest
 import structlog
 
 from config.values import CHECKOUT
-from relay.telemetry import Current
+from relay.telemetry import Current, Telemetry
 
 PROGRAM = """
 import logging, sys
@@ -74,3 +74,20 @@ def test_a_name_that_changes(render: structlog.typing.Processor) -> None:
     name.become("kitchen")
     after = str(render(None, "info", dict(event)))
     assert ("desk" in before, "kitchen" in after, "Current" in before + after) == (True, True, False)
+
+
+async def test_what_a_process_holds_can_be_seen() -> None:
+    """Tasks, entries of its memories and the process' own figures are counted whenever somebody looks."""
+    telemetry, calls = Telemetry(), ["one"]
+    telemetry.remembers("calls", calls)
+    calls.append("another")
+    lines = telemetry.render().decode().splitlines()
+    assert "relay_tasks 1.0" in lines
+    assert 'relay_remembered{what="calls"} 2.0' in lines
+    if sys.platform == "linux":  # the library reads /proc
+        assert any(line.startswith("process_open_fds ") for line in lines)
+
+
+def test_metrics_are_shown_without_an_event_loop() -> None:
+    """Whoever asks from elsewhere is told of no tasks."""
+    assert "relay_tasks 0.0" in Telemetry().render().decode().splitlines()
