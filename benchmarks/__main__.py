@@ -20,6 +20,8 @@ from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
 from benchmarks.latency import latency as run_latency
 from benchmarks.processes import BenchError
+from benchmarks.soak import Plan as Soaking
+from benchmarks.soak import soak as run_soak
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
@@ -31,7 +33,7 @@ from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
 
-LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
+LOAD, PLAN, SPEAKING, FAULTS, WARM, SOAKING = Load(), Plan(), Speaking(), Faults(), Warm(), Soaking()
 TRANSPORT = Load(turns=4, runs=2)
 SIZE = click.IntRange(min=1)
 
@@ -130,6 +132,16 @@ def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: 
     """The Responses API by HTTP and by websocket: what each adds, and its CPU a token."""
     load = Load(turns=turns, runs=runs, tokens=tokens, seed=seed)
     _run(lambda: run_transport(load, calls))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=SOAKING.calls, show_default=True)
+@click.option("--rate", type=float, default=SOAKING.rate, show_default=True, help="calls a second")
+@click.option("--settle", type=float, default=SOAKING.settle, show_default=True, help="seconds at the end")
+@click.option("--seed", type=int, default=SOAKING.seed, show_default=True)
+def soak(calls: int, rate: float, settle: float, seed: int) -> None:
+    """Callers who hang up at any moment, for long: no growth, nothing left behind. Only when named: it takes long."""
+    _run(lambda: run_soak(Soaking(calls, rate, settle, seed)))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:

@@ -42,11 +42,13 @@ class CallLost(RelayError):
 @dataclass(frozen=True, slots=True)
 class Entrance:
     """Where a call's websocket is opened. ``token`` signs the handshake as Twilio does; "" leaves it unsigned.
-    ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does."""
+    ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does. ``action``: what is asked how the call
+    goes on after the session; "" for nothing."""
 
     url: str
     token: str = field(default="", repr=False)
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    action: str = field(default="", repr=False)
 
 
 class Answer:
@@ -121,11 +123,15 @@ class LoadCall:
         entrance: Entrance,
         *,
         call_sid: str,
+        session: str = "",
+        from_: str = "+15555550100",
+        setup: bool = True,
         within: float = 10.0,
         hear: Callable[[Text, float], None] | None = None,
         clock: Clock = time.monotonic,
     ) -> Self:
-        """Connects and sends ``setup``. Raises CallLost. A cancel leaves no connection behind."""
+        """Connects and sends ``setup``, unless that is to be left out. ``session``: its id, made of the call's if "".
+        Raises CallLost. A cancel leaves no connection behind."""
         call = cls(call_sid, hear, clock)
         wire = call._wire = _Wire(entrance, call)
         uri = parse_uri(entrance.url)
@@ -139,13 +145,14 @@ class LoadCall:
         except BaseException:
             wire.abort()
             raise
-        session = "VX" + call_sid[2:]
+        if not setup:
+            return call
         call.send(
             Setup(
-                session,
+                session or "VX" + call_sid[2:],
                 call_sid,
                 account_sid="AC" + "0" * 32,
-                from_="+15555550100",
+                from_=from_,
                 to="+15555550199",
                 direction="inbound",
                 call_status="RINGING",
@@ -182,9 +189,17 @@ class LoadCall:
         self._pongs[data] = then
         self._wire.ping(data)
 
-    async def close(self) -> None:
+    def send_raw(self, data: bytes) -> None:
+        """Writes a text frame of any content, such as Twilio would never send. Raises CallLost."""
+        self._wire.send(data)
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
         """Hangs up: closes the websocket, without waiting long for the other side."""
-        await self._wire.close()
+        await self._wire.close(code)
+
+    def drop(self) -> None:
+        """Loses the connection without a word."""
+        self._wire.abort()
 
     @property
     def lost(self) -> bool:
@@ -273,11 +288,11 @@ class _Wire(asyncio.Protocol):
         self._protocol.send_ping(data)
         self._flush()
 
-    async def close(self) -> None:
+    async def close(self, code: int) -> None:
         if self._transport is None or self.lost.done():
             return
         if self.opened.done() and not self._protocol.close_expected():
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._protocol.send_close(code)
             self._flush()
             await asyncio.wait([self.lost], timeout=CLOSE_SECONDS)
         self.abort()

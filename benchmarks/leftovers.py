@@ -1,0 +1,52 @@
+"""What is in Redis: how many keys of each kind, and how many of them have no expiry."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from redis.asyncio import Redis
+
+STAYS = frozenset({"person:{phone:*}", "person:{phone:*}:aliases"})
+"""Kinds that are meant to stay: people who have a number."""
+
+OWED = frozenset({"{aftercall}:due", "{aftercall}:leases", "{aftercall}:again"})
+"""Kinds that go with the last thing that is owed."""
+
+_KIND = re.compile(r"CA[0-9a-f]{32}|\+\d+|\d{4}-\d\d-\d\d|(?<=\{)[0-9a-f]{64}(?=\})")
+
+
+@dataclass(slots=True)
+class Leftovers:
+    """Keys by kind: ``all`` of them, and those that will not go by themselves. ``overdue``: what is owed after calls
+    and should have been done by now."""
+
+    all: Counter[str] = field(default_factory=Counter)
+    lasting: Counter[str] = field(default_factory=Counter)
+    overdue: int = 0
+
+    @property
+    def left_behind(self) -> Counter[str]:
+        """What nobody will ever remove."""
+        return Counter({kind: count for kind, count in self.lasting.items() if kind not in STAYS | OWED})
+
+
+async def leftovers(redis: Redis, now_ms: int) -> Leftovers:
+    """Looks at every key there is."""
+    found = Leftovers()
+    keys: list[bytes] = [key async for key in redis.scan_iter(count=1000)]
+    for start in range(0, len(keys), 1000):
+        some = keys[start : start + 1000]
+        async with redis.pipeline(transaction=False) as pipe:
+            for key in some:
+                pipe.pttl(key)
+            lives = await pipe.execute()
+        for key, life in zip(some, lives, strict=True):
+            kind = _KIND.sub("*", key.decode())
+            if life == -2:
+                continue  # it went while we looked
+            found.all[kind] += 1
+            found.lasting[kind] += life == -1
+    found.overdue = int(await redis.zcount("{aftercall}:due", "-inf", now_ms))
+    return found
