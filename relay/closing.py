@@ -10,9 +10,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
 import structlog
 
+from relay import versions
 from relay.budget import Budget
 from relay.errors import ChannelError, ModelError
 from relay.items import Item, UserItem
@@ -156,8 +156,8 @@ class Closing:
     async def _summary(self, kept: Kept, items: list[Item], begun: int) -> Summary | int:
         """The call's summary, kept with the person; or when to try again."""
         epoch = kept.number("epoch")
-        if kept.done("summed_up") == epoch:
-            found = orjson.loads(kept.after["summary"])
+        found = versions.load(kept.after["summary"]) if kept.done("summed_up") == epoch else None
+        if found is not None:
             return Summary(found["summary"], tuple(found["follow_ups"]))
         summary = NOTHING
         person_id = kept.state.get("person", "")
@@ -180,7 +180,7 @@ class Closing:
             if summary.summary:
                 call = EarlierCall(kept.conversation, begun, summary.summary, summary.follow_ups)
                 await self._people.remember(person.id, call)
-        text = orjson.dumps({"summary": summary.summary, "follow_ups": summary.follow_ups}).decode()
+        text = versions.dump({"summary": summary.summary, "follow_ups": summary.follow_ups}).decode()
         await self._archive.note(kept.conversation, summed_up=epoch, summary=text)
         return summary
 
