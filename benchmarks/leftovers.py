@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -11,7 +12,8 @@ from redis.asyncio import Redis
 STAYS = frozenset({"person:{phone:*}", "person:{phone:*}:aliases"})
 """Kinds that are meant to stay: people who have a number."""
 
-OWED = frozenset({"{aftercall}:due", "{aftercall}:leases", "{aftercall}:again"})
+DUE = "{aftercall}:due"
+OWED = frozenset({DUE, "{aftercall}:leases", "{aftercall}:again"})
 """Kinds that go with the last thing that is owed."""
 
 _KIND = re.compile(r"CA[0-9a-f]{32}|\+\d+|\d{4}-\d\d-\d\d|(?<=\{)[0-9a-f]{64}(?=\})")
@@ -19,11 +21,12 @@ _KIND = re.compile(r"CA[0-9a-f]{32}|\+\d+|\d{4}-\d\d-\d\d|(?<=\{)[0-9a-f]{64}(?=
 
 @dataclass(slots=True)
 class Leftovers:
-    """Keys by kind: ``all`` of them, and those that will not go by themselves. ``overdue``: what is owed after calls
-    and should have been done by now."""
+    """Keys by kind: ``all`` of them, and those that will not go by themselves. ``owed``: what is to be done after
+    calls; ``overdue``: what of it should have been done by now."""
 
     all: Counter[str] = field(default_factory=Counter)
     lasting: Counter[str] = field(default_factory=Counter)
+    owed: int = 0
     overdue: int = 0
 
     @property
@@ -32,10 +35,16 @@ class Leftovers:
         return Counter({kind: count for kind, count in self.lasting.items() if kind not in STAYS | OWED})
 
 
-async def leftovers(redis: Redis, now_ms: int) -> Leftovers:
+async def owed(redis: Redis) -> tuple[int, int]:
+    """How much is to be done after calls, and how much of it should have been done by now."""
+    now_ms = time.time_ns() // 1_000_000
+    return int(await redis.zcard(DUE)), int(await redis.zcount(DUE, "-inf", now_ms))
+
+
+async def leftovers(redis: Redis) -> Leftovers:
     """Looks at every key there is."""
     found = Leftovers()
-    keys: list[bytes] = [key async for key in redis.scan_iter(count=1000)]
+    keys: list[bytes] = [key async for key in redis.scan_iter(count=200)]
     for start in range(0, len(keys), 1000):
         some = keys[start : start + 1000]
         async with redis.pipeline(transaction=False) as pipe:
@@ -48,5 +57,5 @@ async def leftovers(redis: Redis, now_ms: int) -> Leftovers:
                 continue  # it went while we looked
             found.all[kind] += 1
             found.lasting[kind] += life == -1
-    found.overdue = int(await redis.zcount("{aftercall}:due", "-inf", now_ms))
+    found.owed, found.overdue = await owed(redis)
     return found

@@ -100,13 +100,14 @@ class Restless:
 
     async def _session(self, entrance: Entrance, session: str) -> dict[str, str]:
         """One websocket; what Twilio reports of its end."""
-        rng, until = self._rng, asyncio.get_running_loop().time() + min(LONGEST, self._rng.expovariate(1 / USUAL))
+        rng, loop = self._rng, asyncio.get_running_loop()
         setup = rng.random() >= 0.05
         call = await LoadCall.open(
             entrance, call_sid=self._call_sid, session=session, from_=self._number, setup=setup, within=WEBHOOK_SECONDS
         )
+        until = loop.time() + min(LONGEST, rng.expovariate(1 / USUAL))
         try:
-            while setup and (left := until - asyncio.get_running_loop().time()) > 0 and not call.ended:
+            while setup and (left := until - loop.time()) > 0 and not call.ended:
                 await self._do_something(call)
                 await asyncio.sleep(min(left, rng.uniform(0, 0.25)))
         except CallLost:

@@ -20,17 +20,17 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import aiohttp
+from redis.asyncio import Redis
 
 from benchmarks import figures
 from benchmarks.endpoint import Script
-from benchmarks.leftovers import OWED, Leftovers, leftovers
+from benchmarks.leftovers import Leftovers, leftovers, owed
 from benchmarks.processes import Cores, Endpoint
 from benchmarks.restless import TOOLS, WEBHOOK_SECONDS, Restless, Story
 from benchmarks.systems import System, ours
 from benchmarks.terminal import Progress, say, table
 from benchmarks.watching import Sample, growth, look, sparkline
 from handlers.callbacks import DELIVERIES
-from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 
 MOST_GROWTH = 0.03
@@ -108,7 +108,7 @@ async def _run(plan: Plan, system: System) -> Soaked:
 
     assert system.data_dir is not None
     embedded = await asyncio.to_thread(EmbeddedRedis.start, system.data_dir)
-    redis = connect(embedded.url)
+    redis = Redis.from_url(embedded.url)  # more patient than the relay's
     try:
         before = await see()
         watching = asyncio.create_task(watch(), name="watch")
@@ -118,8 +118,8 @@ async def _run(plan: Plan, system: System) -> Soaked:
             watching.cancel()
             await asyncio.wait([watching])
         seconds = time.monotonic() - begun
-        after = await _settled(plan, before, see, lambda: leftovers(redis, time.time_ns() // 1_000_000))
-        left = await leftovers(redis, time.time_ns() // 1_000_000)
+        after = await _settled(plan, before, see, redis)
+        left = await leftovers(redis)
     finally:
         await redis.aclose()
         await asyncio.to_thread(embedded.close)
@@ -154,22 +154,16 @@ async def _call_all(plan: Plan, system: System, story: Story) -> None:
             await asyncio.gather(*calls)
 
 
-async def _settled(
-    plan: Plan, before: Sample, see: Callable[[], Awaitable[Sample]], keys: Callable[[], Awaitable[Leftovers]]
-) -> Sample:
+async def _settled(plan: Plan, before: Sample, see: Callable[[], Awaitable[Sample]], redis: Redis) -> Sample:
     """The relay once it has nothing left to do, or when its time is over."""
     until = time.monotonic() + plan.settle
     while True:
-        sample, left = await see(), await keys()
-        quiet = not sample.callers and sample.tasks <= before.tasks and not left.overdue
-        forgotten = plan.settle < FORGETS or (not sample.remembered["conversations"] and not _owed(left))
+        sample, (left, overdue) = await see(), await owed(redis)
+        quiet = not sample.callers and sample.tasks <= before.tasks and not overdue
+        forgotten = plan.settle < FORGETS or (not sample.remembered["conversations"] and not left)
         if (quiet and forgotten) or time.monotonic() >= until:
             return sample
         await asyncio.sleep(min(2.0, plan.settle / 20))
-
-
-def _owed(left: Leftovers) -> int:
-    return sum(left.all[kind] for kind in OWED)
 
 
 def _report(plan: Plan, soaked: Soaked, cores: str) -> bool:
@@ -201,7 +195,7 @@ def _report(plan: Plan, soaked: Soaked, cores: str) -> bool:
     if plan.settle >= FORGETS:
         targets += [
             ("conversations not forgotten", after.remembered["conversations"], 0),
-            ("work that is owed", _owed(left), 0),
+            ("work that is owed", left.owed, 0),
         ]
     say(table(["", ""], [[label, figures.verdict(value, limit)] for label, value, limit in targets]))
     figures.save(

@@ -12,6 +12,7 @@ from typing import Protocol
 import orjson
 
 from relay.frames import End, Language, Play, SendDigits, Text, Token, encode
+from relay.parting import nobody
 
 WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 
@@ -81,6 +82,10 @@ class Outgoing:
         self.close_cycle()
         self._write(encode(End(None if handoff is None else orjson.dumps(handoff).decode())))
         self.stopped = True
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._slow = nobody
 
     def _write(self, data: bytes) -> bool:
         if self.stopped:

@@ -166,7 +166,13 @@ class CallSession:
                 frames_rejected=self._rejected,
                 **total.fields(),
             )
+            self._let_go()
         return reason
+
+    def _let_go(self) -> None:
+        """From now on the session lives as long as its writer may have something to tell, or a tool goes on."""
+        for part in (self._rounds, self._timers, self._tools, self._out):
+            part.let_go()
 
     def _note_end(self, reason: str) -> None:
         """For what is done after the call: that this session is over, and what the call has come to so far."""

@@ -10,6 +10,7 @@ from typing import Any
 from relay.call import Call
 from relay.errors import ToolError
 from relay.events import CollectDigits, DigitsCollected, Event, StartTool, ToolFinished, ToolProgress
+from relay.parting import never, nobody
 from relay.parts import SessionParts
 from relay.replay import Gate
 from relay.toolbox import DigitsWanted, Keyed, ToolContext, ToolOutcome
@@ -54,7 +55,8 @@ class ToolRuns:
             keypad=lambda wanted: self._collect(key, wanted),
         )
         if action.owned:
-            self._parts.effects.start(action.call, key, context, lambda outcome: self._done(key, outcome))
+            receive = self._receive  # the session's, which it outlives
+            self._parts.effects.start(action.call, key, context, lambda outcome: receive(ToolFinished(key, outcome)))
         elif self._alive():
             self._tasks[key] = self._spawn(self._run(action, context), "tool")
 
@@ -78,6 +80,11 @@ class ToolRuns:
         for waiting in self._keyed.values():
             if not waiting.done():
                 waiting.set_result(Keyed())
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``); but for what goes on."""
+        self._receive = self._note = nobody
+        self._spawn, self._alive = never, lambda: False
 
     async def _run(self, action: StartTool, context: ToolContext) -> None:
         call = action.call
