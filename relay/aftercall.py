@@ -29,7 +29,7 @@ from relay.writer import epoch_ms
 log = structlog.get_logger(__name__)
 
 MOST_PENDING = 20_000  # calls whose news wait for Redis
-AT_ONCE = 4
+AT_ONCE = 16  # calls that are looked after; most of a look is waiting for the model that sums up
 
 
 @dataclass(slots=True)
