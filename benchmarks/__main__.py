@@ -19,6 +19,9 @@ from benchmarks.idle import idle as run_idle
 from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
 from benchmarks.latency import latency as run_latency
+from benchmarks.noise import KINDS
+from benchmarks.noisy import Plan as Noise
+from benchmarks.noisy import noisy as run_noisy
 from benchmarks.processes import BenchError
 from benchmarks.soak import Plan as Soaking
 from benchmarks.soak import soak as run_soak
@@ -33,7 +36,8 @@ from phone.load import CallLost
 
 LIMIT_SECONDS = 3600.0
 
-LOAD, PLAN, SPEAKING, FAULTS, WARM, SOAKING = Load(), Plan(), Speaking(), Faults(), Warm(), Soaking()
+LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
+NOISE, SOAKING = Noise(), Soaking()
 TRANSPORT = Load(turns=4, runs=2)
 SIZE = click.IntRange(min=1)
 
@@ -49,6 +53,7 @@ def main(context: click.Context) -> None:
             lambda: run_speculation(SPEAKING),
             lambda: run_faults(FAULTS),
             lambda: run_warm(WARM),
+            lambda: run_noisy(NOISE),
             run_idle,
             lambda: run_transport(TRANSPORT, SIZES),
         )
@@ -132,6 +137,16 @@ def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: 
     """The Responses API by HTTP and by websocket: what each adds, and its CPU a token."""
     load = Load(turns=turns, runs=runs, tokens=tokens, seed=seed)
     _run(lambda: run_transport(load, calls))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=NOISE.calls, show_default=True, help="quiet ones")
+@click.option("--seconds", type=float, default=NOISE.seconds, show_default=True, help="with noise, and without")
+@click.option("--only", type=click.Choice(list(KINDS)), multiple=True, help="a kind of noise (may be repeated)")
+@click.option("--seed", type=int, default=NOISE.seed, show_default=True)
+def noisy(calls: int, seconds: float, only: tuple[str, ...], seed: int) -> None:
+    """What one caller who makes noise costs the others."""
+    _run(lambda: run_noisy(Noise(calls, seconds, only or NOISE.kinds, seed)))
 
 
 @main.command()

@@ -85,6 +85,9 @@ class AiohttpSocket:
         except TimeoutError:
             self._transport.abort()
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def release(self) -> None:
         """The call is over. What its peer never reads would keep the connection open for good. And what aiohttp's
         objects know of each other in rings would wait for the garbage collector (see ``relay/parting.py``)."""

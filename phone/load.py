@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
@@ -193,6 +193,22 @@ class LoadCall:
         """Writes a text frame of any content, such as Twilio would never send. Raises CallLost."""
         self._wire.send(data)
 
+    def encoded(self, frames: Sequence[Incoming], size: int) -> bytes:
+        """These frames again and again, as they go over the wire, so many bytes or a little more; nothing is sent."""
+        return self._wire.encoded([encode(frame) for frame in frames], size)
+
+    def write(self, encoded: bytes) -> None:
+        """Writes what was encoded, whether it is read or not. Raises CallLost."""
+        self._wire.write(encoded)
+
+    def unread(self) -> int:
+        """Bytes that wait for the other side to read."""
+        return self._wire.unread()
+
+    def stop_reading(self) -> None:
+        """From now on what comes is left in the socket."""
+        self._wire.stop_reading()
+
     async def close(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
         """Hangs up: closes the websocket, without waiting long for the other side."""
         await self._wire.close(code)
@@ -283,6 +299,26 @@ class _Wire(asyncio.Protocol):
             raise CallLost("the websocket is closed")
         self._protocol.send_text(data)
         self._flush()
+
+    def encoded(self, frames: Sequence[bytes], size: int) -> bytes:
+        made = b""
+        while len(made) < size:
+            for frame in frames:
+                self._protocol.send_text(frame)
+            made += b"".join(self._protocol.data_to_send())
+        return made
+
+    def write(self, data: bytes) -> None:
+        if self.lost.done() or self._transport is None:
+            raise CallLost("the websocket is closed")
+        self._transport.write(data)
+
+    def unread(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def stop_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
 
     def ping(self, data: bytes) -> None:
         self._protocol.send_ping(data)

@@ -19,7 +19,8 @@ WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 
 class Socket(Protocol):
     """The peer. ``send`` writes at once and never waits; iteration yields text as str, binary as bytes, and ends when
-    the socket is closed; ``close`` sends a close frame and waits for the peer's, within its own deadline."""
+    the socket is closed; ``close`` sends a close frame and waits for the peer's, within its own deadline; ``abort``
+    loses the connection at once."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -28,6 +29,8 @@ class Socket(Protocol):
     def __aiter__(self) -> AsyncIterator[str | bytes]: ...
 
     async def close(self, code: int, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
 
     @property
     def closed_cleanly(self) -> bool: ...
