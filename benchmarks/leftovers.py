@@ -56,6 +56,7 @@ async def leftovers(redis: Redis) -> Leftovers:
             if life == -2:
                 continue  # it went while we looked
             found.all[kind] += 1
-            found.lasting[kind] += life == -1
+            if life == -1:
+                found.lasting[kind] += 1
     found.owed, found.overdue = await owed(redis)
     return found

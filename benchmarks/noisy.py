@@ -1,9 +1,9 @@
 """One caller makes noise while others talk: how much later do those others hear their first words?
 
 Fifty quiet callers prompt, hear the answer and prompt again. In one run, by turns: nobody else, and one caller more who
-sends as fast as it can, of one kind (``noise.py``), from a process of its own. What is compared is the time a relay
-adds: from the prompt's writing to the first words, less what the model took. With two cores the noise shares that of
-the load, not that of the relay, and gives way to it.
+makes noise of one kind (``noise.py``), from a process of its own. What is compared is the time a relay adds: from the
+prompt's writing to the first words, less what the model took. With two cores the noise shares that of the load, not
+that of the relay, and gives way to it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import asyncio
 import random
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import orjson
 from benchmarks import figures
 from benchmarks.endpoint import Script
 from benchmarks.noise import KINDS
-from benchmarks.processes import CHECKOUT, Cores, Endpoint, environment, pinned
+from benchmarks.processes import CHECKOUT, START_SECONDS, BenchError, Cores, Endpoint, environment, pinned
 from benchmarks.systems import SYSTEMS, System, call_sid, ring_all
 from benchmarks.terminal import Progress, say, table
 from phone.load import LoadCall
@@ -29,7 +30,6 @@ from phone.load import LoadCall
 MOST_TIMES = 3.0  # the p99 of quiet callers, by that without noise
 PAUSE = (0.2, 0.8)
 ANSWER_SECONDS = 20.0
-WARM_SECONDS = 1.0  # of noise, before it is measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +64,8 @@ async def noisy(plan: Plan) -> bool:
                     for kind in plan.kinds:
                         quiet += await _talk(plan, calls, plan.seconds)
                         progress.step()
-                        noise = await _start(kind, system, cores)
-                        try:
-                            await asyncio.sleep(WARM_SECONDS)
+                        async with _noise(kind, system, cores):
                             loud[kind] = await _talk(plan, calls, plan.seconds)
-                        finally:
-                            noise.kill()
-                            await noise.wait()
                         progress.step()
                 finally:
                     await asyncio.gather(*(call.close() for call in calls))
@@ -78,20 +73,29 @@ async def noisy(plan: Plan) -> bool:
     return _report(plan, quiet, loud, metrics, placed)
 
 
-async def _start(kind: str, system: System, cores: Cores) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def _noise(kind: str, system: System, cores: Cores) -> AsyncIterator[None]:
+    """Inside there is noise."""
     sid = call_sid()
     entrance = await system.entrance(sid)
     noise = await asyncio.create_subprocess_exec(
         *pinned([sys.executable, "-m", "benchmarks.noise", kind], cores.load),
         stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
         env=environment({}),
         cwd=CHECKOUT,
     )
-    assert noise.stdin is not None
+    assert noise.stdin is not None and noise.stdout is not None
     order = {"url": entrance.url, "parameters": dict(entrance.parameters), "call_sid": sid}
-    noise.stdin.write(orjson.dumps(order) + b"\n")
-    return noise
+    try:
+        noise.stdin.write(orjson.dumps(order) + b"\n")
+        async with asyncio.timeout(START_SECONDS):
+            if not await noise.stdout.readline():
+                raise BenchError("the noise did not begin")
+        yield
+    finally:
+        noise.kill()
+        await noise.wait()
 
 
 async def _talk(plan: Plan, calls: Sequence[LoadCall], seconds: float) -> list[float]:

@@ -193,9 +193,9 @@ class LoadCall:
         """Writes a text frame of any content, such as Twilio would never send. Raises CallLost."""
         self._wire.send(data)
 
-    def encoded(self, frames: Sequence[Incoming], size: int) -> bytes:
-        """These frames again and again, as they go over the wire, so many bytes or a little more; nothing is sent."""
-        return self._wire.encoded([encode(frame) for frame in frames], size)
+    def encoded(self, frames: Sequence[Incoming]) -> bytes:
+        """These frames as they go over the wire; nothing is sent."""
+        return self._wire.encoded([encode(frame) for frame in frames])
 
     def write(self, encoded: bytes) -> None:
         """Writes what was encoded, whether it is read or not. Raises CallLost."""
@@ -300,13 +300,10 @@ class _Wire(asyncio.Protocol):
         self._protocol.send_text(data)
         self._flush()
 
-    def encoded(self, frames: Sequence[bytes], size: int) -> bytes:
-        made = b""
-        while len(made) < size:
-            for frame in frames:
-                self._protocol.send_text(frame)
-            made += b"".join(self._protocol.data_to_send())
-        return made
+    def encoded(self, frames: Sequence[bytes]) -> bytes:
+        for frame in frames:
+            self._protocol.send_text(frame)
+        return b"".join(self._protocol.data_to_send())
 
     def write(self, data: bytes) -> None:
         if self.lost.done() or self._transport is None:
