@@ -23,6 +23,7 @@ from relay.frames import Dtmf, Prompt
 from relay.items import AssistantItem, NoteItem, ToolItem, UserItem, dump_item
 from relay.replay import digest
 from relay.store.archive import Archive
+from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus
 from relay.store.client import connect
 from relay.store.due import Due
@@ -33,11 +34,13 @@ from relay.store.messages import Messages
 from relay.store.orders import Draft, OrderLine, Orders
 from relay.store.outbound import OutboundCalls
 from relay.store.people import EarlierCall, People
+from relay.store.spending import EVERYBODY, Spending
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.tours import Slot, Tours
 
 CALL = "CA" + "1" * 32
 EPOCH = 1_790_000_000_000  # ms since 1970: 2026-09-21, a Monday
+DAY = "2026-09-21"
 KEPT = 86_400.0
 PERSON, OTHER = "phone:+15551234567", "phone:+15557654321"
 KEY = b"k" * 32
@@ -112,6 +115,9 @@ async def store_all(redis: Redis) -> None:
     await outbound.claim("claimant", "a key", "fingerprint", EPOCH / 1000)
     await outbound.placed("claimant", "a key", CALL)
     await TicketRecord(redis).use("a ticket", "VX1", 120)
+    await Callers(redis, 5).take(PERSON, CALL, EPOCH / 1000)
+    for person in (PERSON, EVERYBODY):
+        await Spending(redis).add(DAY, person, 100, process="one", number=1)
 
 
 async def dump(redis: Redis) -> dict[str, Any]:
