@@ -1,7 +1,8 @@
 """``relay serve`` with an agent of eight tools: the program as it is, and a few tools more than it has.
 
-The registry is made in one place, ``handlers.app.make_tools``; here that function also adds the tools below, which are
-shown to the model and never called by the scripted one. Nothing else differs from ``relay serve``.
+The registry is made in one place, ``handlers.app.make_tools``; here that function also adds the tools below: those of
+the bench agent, which are shown to the model and never called by the scripted one, and those of the restless one, which
+take their time. Nothing else differs from ``relay serve``.
 
 ``BENCH_PROFILE`` names a file for cProfile's statistics; what is measured then is slower and only good for shares.
 """
