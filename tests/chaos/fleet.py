@@ -13,8 +13,17 @@ from redis.asyncio import Redis
 
 from phone.model import ModelServer
 from relay.items import Item
+from tests.calls.checks import GREETING
 from tests.commands.serving import Serving, launch
 from tests.running import stored_history
+
+AGENT = f"""
+title = "Test"
+greeting = "{GREETING}"
+tools = ["save_name"]
+[relay]
+events = "speaker-events tokens-played"
+"""
 
 
 @dataclass

@@ -15,7 +15,7 @@ from phone.model import Gate, Reply
 from relay.items import AssistantItem, Item, UserItem
 from tests.calls.checks import GREETING, heard, in_order, shown, told
 from tests.calls.front import Front
-from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.fleet import AGENT, Fleet, fleet
 from tests.fakes.report_server import ReportServer, report_server
 from tests.running import write_agent
 
@@ -23,13 +23,6 @@ DUE = "{aftercall}:due"
 CUT_OFF = "We were cut off. Please go on."
 TALE = ["Once ", "a fox ", "came by, ", "and ", "two ", "hens ", "and so on."]
 PLAYED = "Once a fox came by,"
-AGENT = f"""
-title = "Test"
-greeting = "{GREETING}"
-tools = ["save_name"]
-[relay]
-events = "speaker-events tokens-played"
-"""
 
 
 @pytest.fixture

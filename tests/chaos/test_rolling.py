@@ -20,7 +20,7 @@ from relay.frames import End
 from relay.items import AssistantItem, UserItem
 from tests.calls.checks import GREETING, heard
 from tests.chaos.balancer import Balancer
-from tests.chaos.fleet import Fleet, fleet
+from tests.chaos.fleet import AGENT, Fleet, fleet
 from tests.chaos.scale import scaled
 from tests.commands.serving import Serving
 from tests.running import write_agent
@@ -29,13 +29,6 @@ CALLS = scaled(200, 8)
 MOVING = BUILT_IN["moving"]["en"]
 PATIENCE = 30.0  # seconds without an answer after which a caller says it again
 Restart = Callable[[Fleet, Balancer, list[Serving]], Awaitable[list[Serving]]]
-AGENT = f"""
-title = "Test"
-greeting = "{GREETING}"
-tools = ["save_name"]
-[relay]
-events = "speaker-events tokens-played"
-"""
 
 
 def answer(ask: Ask) -> Reply:
