@@ -352,6 +352,17 @@ async def test_nobody_tells_of_the_end(house: House) -> None:
     assert [report["outcome"] for report in post.reports] == ["lost"]
 
 
+async def test_how_a_call_ended_is_on_record_without_reports(house: House) -> None:
+    """Who asks for none finds it with the call, and one record in the log tells it once."""
+    after = house.process()
+    await house.call(after, reason="dropped")
+    house.clock.passes(PACE.waits.lost)
+    with capture_logs() as logs:
+        await house.done()
+    assert (await house.archive.read(CALL)).after["outcome"] == "lost"
+    assert [each["outcome"] for each in logs if each["event"] == "call over for good"] == ["lost"]
+
+
 async def test_a_report_is_tried_again(house: House) -> None:
     """With growing waits, the same bytes each time, whatever process does it; the summary is made once."""
     model, post = Summer(), Post(failing=3)
