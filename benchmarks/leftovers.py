@@ -13,6 +13,7 @@ STAYS = frozenset({"person:{phone:*}", "person:{phone:*}:aliases"})
 """Kinds that are meant to stay: people who have a number."""
 
 DUE = "{aftercall}:due"
+LATE = 10.0  # seconds: a process looks every two, and has its hands full now and then
 OWED = frozenset({DUE, "{aftercall}:leases", "{aftercall}:again"})
 """Kinds that go with the last thing that is owed."""
 
@@ -21,12 +22,11 @@ _KIND = re.compile(r"CA[0-9a-f]{32}|\+\d+|\d{4}-\d\d-\d\d|(?<=\{)[0-9a-f]{64}(?=
 
 @dataclass(slots=True)
 class Leftovers:
-    """Keys by kind: ``all`` of them, and those that will not go by themselves. ``owed``: what is to be done after
-    calls; ``overdue``: what of it should have been done by now."""
+    """Keys by kind: ``all`` of them, and those that will not go by themselves. ``overdue``: what should have been done
+    after calls by now."""
 
     all: Counter[str] = field(default_factory=Counter)
     lasting: Counter[str] = field(default_factory=Counter)
-    owed: int = 0
     overdue: int = 0
 
     @property
@@ -35,10 +35,9 @@ class Leftovers:
         return Counter({kind: count for kind, count in self.lasting.items() if kind not in STAYS | OWED})
 
 
-async def owed(redis: Redis) -> tuple[int, int]:
-    """How much is to be done after calls, and how much of it should have been done by now."""
-    now_ms = time.time_ns() // 1_000_000
-    return int(await redis.zcard(DUE)), int(await redis.zcount(DUE, "-inf", now_ms))
+async def overdue(redis: Redis) -> int:
+    """How much of what is to be done after calls should have been done ``LATE`` seconds ago."""
+    return int(await redis.zcount(DUE, "-inf", time.time_ns() // 1_000_000 - int(LATE * 1000)))
 
 
 async def leftovers(redis: Redis) -> Leftovers:
@@ -58,5 +57,5 @@ async def leftovers(redis: Redis) -> Leftovers:
             found.all[kind] += 1
             if life == -1:
                 found.lasting[kind] += 1
-    found.owed, found.overdue = await owed(redis)
+    found.overdue = await overdue(redis)
     return found

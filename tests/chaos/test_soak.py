@@ -21,7 +21,7 @@ async def test_nothing_is_left_behind(monkeypatch: pytest.MonkeyPatch, tmp_path:
     monkeypatch.setattr(figures, "RESULTS", tmp_path)
     monkeypatch.setattr(Cores, "choose", lambda: Cores(None, None, "a test pins nothing"))
     long = CALLS / 25.0 > FORGETS
-    reached = await soak(Plan(CALLS, rate=25.0, settle=300.0 if long else 10.0))
+    reached = await soak(Plan(CALLS, rate=25.0, settle=150.0 if long else 10.0))
     saved = orjson.loads((tmp_path / "soak.json").read_bytes())
     assert saved["wrong"] == {}
     assert saved["calls"] == CALLS
