@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sized
 from dataclasses import fields
 from functools import partial
 from hashlib import sha256
@@ -254,6 +254,16 @@ async def build_app(
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
     )
+
+    memories: dict[str, Sized] = {
+        "conversations": conversations,
+        "jobs": jobs,
+        "calls_ended": after_calls,
+        "answers": voice,
+        "tickets": tickets,
+    }
+    for what, entries in memories.items():
+        telemetry.remembers(what, entries)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")

@@ -22,6 +22,7 @@ from relay.budget import Allowance, Over
 from relay.events import Delta, Event, OutOfBudget, RoundEnded, StartTurn, TurnEnded, TurnFailed
 from relay.items import Item
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
+from relay.parting import never, nobody
 from relay.speculation import same_turn
 from relay.speech import Speech
 from relay.telemetry import Telemetry
@@ -210,6 +211,10 @@ class Rounds:
         """Closes all that is open: nobody will hear it."""
         self.cancel()
         self.drop()
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._report, self._spawn = nobody, never
 
     def written(self) -> None:
         """Words of the turn went out."""

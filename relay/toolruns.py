@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from relay.call import Call
 from relay.errors import ToolError
 from relay.events import CollectDigits, DigitsCollected, Event, StartTool, ToolFinished, ToolProgress
+from relay.parting import never, nobody
 from relay.parts import SessionParts
 from relay.replay import Gate
 from relay.toolbox import DigitsWanted, Keyed, ToolContext, ToolOutcome
@@ -54,13 +55,14 @@ class ToolRuns:
         key = action.key
         span = self._trace.tool(key, action.call, action.turn)
         outside = copy_context()
+        receive = self._receive  # the session's, which a tool of the process outlives
 
         def told(take: Callable[[T], None], what: T) -> None:
             """What the call makes of what a tool tells it is none of the tool's doing, and not in its span."""
             outside.copy().run(take, what)
 
         def done(outcome: ToolOutcome) -> None:
-            told(partial(self._done, key), outcome)
+            told(partial(self._done, key, receive), outcome)
 
         context = replace(
             self._parts.context,
@@ -99,14 +101,19 @@ class ToolRuns:
             if not waiting.done():
                 waiting.set_result(Keyed())
 
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``); but for what goes on."""
+        self._receive = self._note = nobody
+        self._spawn, self._alive = never, lambda: False
+
     async def _run(self, action: StartTool, context: ToolContext, done: Callable[[ToolOutcome], None]) -> None:
         call = action.call
         done(await self._parts.tools.run(call.name, call.arguments, context))
 
-    def _done(self, key: int, outcome: ToolOutcome) -> None:
+    def _done(self, key: int, receive: Callable[[Event], None], outcome: ToolOutcome) -> None:
         self._tasks.pop(key, None)
         self._trace.tool_over(key, "done" if outcome.ok else "failed" if outcome.certain else "unknown", outcome)
-        self._receive(ToolFinished(key, outcome))
+        receive(ToolFinished(key, outcome))
 
     async def _collect(self, key: int, wanted: DigitsWanted, tell: Callable[[Event], None]) -> Keyed:
         if not self._alive():

@@ -41,6 +41,12 @@ def write_agent(
     return agents
 
 
+async def stored_history(redis: Redis, call_sid: str) -> list[Item]:
+    """What Redis holds of a call, in order."""
+    found: list[Any] = await redis.zrange(f"conversation:{{{call_sid}}}:items", 0, -1)
+    return [item for raw in found if (item := load_item(raw)) is not None]
+
+
 @dataclass
 class Running:
     """``url`` of the server; ``model`` answers as told by ``model.script``; ``redis`` is the store it uses."""
@@ -56,8 +62,7 @@ class Running:
         """What Redis holds of a call, in order, once ``until`` is true of it: it is written behind the call."""
         async with asyncio.timeout(within):
             while True:
-                found: list[Any] = await self.redis.zrange(f"conversation:{{{call_sid}}}:items", 0, -1)
-                items = [item for raw in found if (item := load_item(raw)) is not None]
+                items = await stored_history(self.redis, call_sid)
                 if until(items):
                     return items
                 await asyncio.sleep(0.01)
