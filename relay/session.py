@@ -190,8 +190,9 @@ class CallSession:
 
     def _let_go(self) -> None:
         """From now on the session lives as long as its writer may have something to tell, or a tool goes on."""
-        for part in (self._rounds, self._timers, self._tools, self._out):
+        for part in (self._rounds, self._timers, self._tools, self._out, self._trace):
             part.let_go()
+        self._context = None
 
     def late(self, item: ToolItem) -> None:
         """A side effect begun by an earlier session of this call has ended."""

@@ -261,6 +261,10 @@ class SessionTrace:
         self._add("ended", now, **fields, **self._rest(now, self._spoken()))
         self._spans.ended(reason, turns)
 
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._given, self._agent, self._place = tuple, str, lambda number: number
+
     def _spoken(self) -> list[tuple[Utterance, float]]:
         """What was given to say since this was last asked, and when by the session's clock."""
         return [(each, each.started + self._begun) for each in self._given()]

@@ -198,6 +198,7 @@ class Figures:
                 pipeline.pexpire(live_key(self.process), int(LIVES * 1000))
                 pipeline.zadd("workers", {self.process: now})
                 pipeline.zremrangebyscore("workers", "-inf", now - FORGOTTEN)
+                pipeline.pexpire("workers", FORGOTTEN)
                 await pipeline.execute()
 
 

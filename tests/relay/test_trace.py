@@ -9,7 +9,7 @@ import pytest
 
 from relay.frames import AgentSpeaking, ClientSpeaking, Dtmf, Incoming, Interrupt, Prompt, Setup, Unknown
 from relay.heard import Utterance
-from relay.models.base import Usage
+from relay.models.base import ToolCall, Usage
 from relay.trace import MOST_FRAMES, Entry, NoTrail, Round, SessionTrace
 
 EPOCH = 1_800_000_000_000
@@ -229,8 +229,8 @@ def test_requests_of_a_turn(stage: Stage) -> None:
 
 def test_a_tool_that_outlives_its_turn(stage: Stage) -> None:
     """It runs in its turn's entry, is not in those while it runs, and has its end in the next one after that."""
-    stage.at(1.0).tool(7, "book", 1)
-    stage.at(1.2).tool(8, "look_up", 1)
+    stage.at(1.0).tool(7, ToolCall("c7", "book", "{}"), 1)
+    stage.at(1.2).tool(8, ToolCall("c8", "look_up", "{}"), 1)
     stage.at(1.5).tool_over(8, "interrupted")
     stage.at(2.0).turn_ended(1, "superseded")
     stage.at(3.0).begin(2)
@@ -252,7 +252,7 @@ def test_a_tool_that_outlives_its_turn(stage: Stage) -> None:
 
 def test_the_end_of_a_session(stage: Stage) -> None:
     """It has what was in no turn, and counts from its own moment."""
-    stage.at(1.0).tool(7, "book", 1)
+    stage.at(1.0).tool(7, ToolCall("c7", "book", "{}"), 1)
     stage.at(2.0).turn_ended(1, "done")
     stage.says(3, 2.5, "Bye.", origin="goodbye")
     stage.at(2.6).tool_over(7, "done")
