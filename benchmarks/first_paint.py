@@ -45,7 +45,7 @@ async def main() -> int:
         print(MISSING)
         return 1
     server = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.fakes.dashboard", stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "tests.fakes.dashboard", "0", stdout=asyncio.subprocess.PIPE
     )
     try:
         assert server.stdout is not None

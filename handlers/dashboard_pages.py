@@ -10,6 +10,7 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from html import escape
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -36,7 +37,7 @@ _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """Something to be served, packed and not, with the tag that changes when it does."""
+    """Something to be served, packed and not, with the tag that changes when it does: a weak one, the same for both."""
 
     content: bytes
     packed: bytes
@@ -48,7 +49,7 @@ class _File:
         return cls(content, gzip.compress(content, mtime=0), kind, sha256(content).hexdigest()[:16])
 
     def answer(self, request: web.BaseRequest, headers: Mapping[str, str], status: int = 200) -> web.Response:
-        headers = {**headers, hdrs.ETAG: f'"{self.tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING}
+        headers = {**headers, hdrs.ETAG: f'W/"{self.tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING}
         known = request.if_none_match or ()
         if status == 200 and any(tag.value in (self.tag, "*") for tag in known):
             return web.Response(status=304, headers=headers)
@@ -104,7 +105,7 @@ class Pages:
         return show
 
     def _page(self, text: str, name: str, title: str) -> _File:
-        base = self._access.prefix + DASHBOARD
+        base = escape(self._access.prefix + DASHBOARD)
         for what, value in {
             "base": base,
             "assets": f"{base}/assets/{self._digest}",

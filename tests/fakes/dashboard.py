@@ -1,7 +1,7 @@
 """The dashboard without calls: the real pages and admission over data that a test sets, and what operators ordered.
 
-``python -m tests.fakes.dashboard`` serves a busy house on port 8099, to look at; ``empty``, ``masked`` and a token may
-follow.
+``python -m tests.fakes.dashboard`` serves a busy house on port 8099, to look at; ``empty``, ``masked``, another port
+and a token may follow.
 """
 
 from __future__ import annotations
@@ -187,8 +187,9 @@ async def stripping(url: str, prefix: str) -> AsyncIterator[str]:
 async def _look(words: list[str]) -> None:
     shows = "masked" not in words
     data = Data() if "empty" in words else house(words=shows, now=time.time())
-    token = next((word for word in words if word not in ("empty", "masked")), "")
-    async with dashboard(data, token=token, words=shows, port=8099) as url:
+    port = next((int(word) for word in words if word.isdecimal()), 8099)
+    token = next((word for word in words if word not in ("empty", "masked") and not word.isdecimal()), "")
+    async with dashboard(data, token=token, words=shows, port=port) as url:
         print(f"{url}/dashboard", flush=True)
         turn = 0
         while True:
