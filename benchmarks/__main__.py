@@ -19,7 +19,12 @@ from benchmarks.idle import idle as run_idle
 from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
 from benchmarks.latency import latency as run_latency
+from benchmarks.noise import KINDS
+from benchmarks.noisy import Plan as Noise
+from benchmarks.noisy import noisy as run_noisy
 from benchmarks.processes import BenchError
+from benchmarks.soak import Plan as Soaking
+from benchmarks.soak import soak as run_soak
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation as run_speculation
 from benchmarks.systems import SYSTEMS
@@ -34,6 +39,7 @@ from phone.load import CallLost
 LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
+NOISE, SOAKING = Noise(), Soaking()
 TRANSPORT = Load(turns=4, runs=2)
 TELEMETRY = Load()
 SIZE = click.IntRange(min=1)
@@ -50,6 +56,7 @@ def main(context: click.Context) -> None:
             lambda: run_speculation(SPEAKING),
             lambda: run_faults(FAULTS),
             lambda: run_warm(WARM),
+            lambda: run_noisy(NOISE),
             run_idle,
             lambda: run_transport(TRANSPORT, SIZES),
             lambda: run_telemetry(TELEMETRY),
@@ -144,6 +151,26 @@ def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: 
 def telemetry(calls: int, turns: int, runs: int, seed: int) -> None:
     """What it costs to put together, keep and tell what happens in calls."""
     _run(lambda: run_telemetry(replace(TELEMETRY, calls=calls, turns=turns, runs=runs, seed=seed)))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=NOISE.calls, show_default=True, help="quiet ones")
+@click.option("--seconds", type=float, default=NOISE.seconds, show_default=True, help="with noise, and without")
+@click.option("--only", type=click.Choice(list(KINDS)), multiple=True, help="a kind of noise (may be repeated)")
+@click.option("--seed", type=int, default=NOISE.seed, show_default=True)
+def noisy(calls: int, seconds: float, only: tuple[str, ...], seed: int) -> None:
+    """What one caller who makes noise costs the others."""
+    _run(lambda: run_noisy(Noise(calls, seconds, only or NOISE.kinds, seed)))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=SOAKING.calls, show_default=True)
+@click.option("--rate", type=float, default=SOAKING.rate, show_default=True, help="calls a second")
+@click.option("--settle", type=float, default=SOAKING.settle, show_default=True, help="seconds at the end")
+@click.option("--seed", type=int, default=SOAKING.seed, show_default=True)
+def soak(calls: int, rate: float, settle: float, seed: int) -> None:
+    """Callers who hang up at any moment, for long: no growth, nothing left behind. Only when named: it takes long."""
+    _run(lambda: run_soak(Soaking(calls, rate, settle, seed)))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:

@@ -24,14 +24,15 @@ import random
 import ssl
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from phone.bench.words import asked, word
 from phone.driven import answer
-from phone.model import Ask, Delay, Fault, Load, ModelServer, Recorded, Reply
+from phone.endpoint.dialog import Entry
+from phone.model import Ask, Delay, Fault, Load, ModelServer, Recorded, Reply, ToolUse
 
 KEEP = 100_000
 SWEEP_SECONDS = 0.5
@@ -49,8 +50,9 @@ WORDS = tuple(_SENTENCE.split())
 @dataclass(frozen=True, slots=True)
 class Script:
     """How the endpoint answers. ``first``, ``pace``: seconds, MEDIAN or MEDIAN:P95. ``faults``: shares of the answers
-    that go wrong, by the names of ``phone.model.Load``, each request drawn for itself; a stall has no end. The same
-    ``seed`` and order of requests give the same answers."""
+    that go wrong, by the names of ``phone.model.Load``, each request drawn for itself; a stall has no end. ``tools``:
+    word -> tool and its arguments as JSON text, called first where the caller says the word. The same ``seed`` and
+    order of requests give the same answers."""
 
     first: str = "0"
     pace: str = "0"
@@ -58,6 +60,7 @@ class Script:
     whole: bool = False
     numbered: bool = False
     faults: Mapping[str, float] = field(default_factory=dict)
+    tools: Mapping[str, Sequence[str]] = field(default_factory=dict)
     slow_for: float = 5.0
     seed: int = 1
 
@@ -140,8 +143,10 @@ class Behaviour:
             fault = replace(fault, at=len(words))
         made = _Made(_Mark(), _Mark(), marker, _name(fault), spoken)
         self._made[id(ask)] = made
+        uses = _uses(script, ask.entries)
         return Reply(
-            text=("".join(words),) if script.whole else words,
+            text=("".join(words),) if script.whole else words[: len(words) // 4 if uses else None],
+            tools=uses,
             first=Delay.parse(script.first).sample(rng),
             pace=pace.median if pace.p95 <= pace.median else lambda: pace.sample(rng),
             gates={0: made.first, 1: made.second},
@@ -178,6 +183,14 @@ class Behaviour:
             spoken=made.spoken,
             by=record.method,
         )
+
+
+def _uses(script: Script, entries: Sequence[Entry]) -> list[ToolUse]:
+    """The tool that what was said last is about; none where it is not the caller who has spoken last."""
+    if not script.tools or not entries or entries[-1].kind != "user":
+        return []
+    said = entries[-1].text.split()
+    return [ToolUse(*use) for word, use in script.tools.items() if word in said]
 
 
 def _name(fault: Fault | None) -> str:

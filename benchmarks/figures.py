@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import orjson
 
@@ -83,3 +84,28 @@ def save(name: str, figures: Mapping[str, Any], picture: str = "") -> Path:
 def curves(title: str, unit: str, series: Mapping[str, Sequence[float]]) -> str:
     """A picture of each series' percentiles, for ``save``."""
     return plots.curves(title, unit, series, alone=True)
+
+
+def lines(title: str, unit: str, points: Sequence[tuple[float, float]]) -> str:
+    """An SVG of values over seconds; the axis of values begins at zero, so that a growth looks as large as it is."""
+    width, height, left, top, right, bottom = 720, 320, 64, 48, 24, 40
+    longest, highest = max((x for x, _ in points), default=1.0) or 1.0, max((y for _, y in points), default=1.0) or 1.0
+    across, down = (width - left - right) / longest, (height - top - bottom) / highest
+    path = " ".join(f"{left + across * x:.1f},{height - bottom - down * y:.1f}" for x, y in points)
+    return (
+        "\n".join(
+            [
+                f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+                'font-family="sans-serif" font-size="12">',
+                f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+                f'<text x="{left}" y="24" font-size="15">{escape(title)}</text>',
+                f'<text x="{left - 8}" y="{top + 4}" text-anchor="end">{highest:.4g} {escape(unit)}</text>',
+                f'<text x="{left - 8}" y="{height - bottom + 4}" text-anchor="end">0</text>',
+                f'<text x="{width - right}" y="{height - 12}" text-anchor="end">{longest:.0f} s</text>',
+                f'<path d="M{left} {top}V{height - bottom}H{width - right}" fill="none" stroke="#e5e7eb"/>',
+                f'<polyline points="{path}" fill="none" stroke="#2563eb" stroke-width="2"/>',
+                "</svg>",
+            ]
+        )
+        + "\n"
+    )

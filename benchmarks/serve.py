@@ -1,7 +1,8 @@
 """``relay serve`` with an agent of eight tools: the program as it is, and a few tools more than it has.
 
-The registry is made in one place, ``handlers.app.make_tools``; here that function also adds the tools below, which are
-shown to the model and never called by the scripted one. Nothing else differs from ``relay serve``.
+The registry is made in one place, ``handlers.app.make_tools``; here that function also adds the tools below: those of
+the bench agent, which are shown to the model and never called by the scripted one, and those of the restless one, which
+take their time. Nothing else differs from ``relay serve``.
 
 ``BENCH_PROFILE`` names a file for cProfile's statistics; what is measured then is slower and only good for shares.
 ``BENCH_TELEMETRY=off`` takes out what puts together, keeps and tells what happens in calls; the metrics stay.
@@ -9,6 +10,7 @@ shown to the model and never called by the scripted one. Nothing else differs fr
 
 from __future__ import annotations
 
+import asyncio
 import cProfile
 import os
 from typing import Any
@@ -76,12 +78,33 @@ async def bench_look_up_price(context: ToolContext, article: str, amount: int = 
     return {"price": 25}
 
 
+async def bench_wait(context: ToolContext, seconds: float) -> dict[str, Any]:
+    """Take some time over looking something up.
+
+    Args:
+        seconds: How long.
+    """
+    await asyncio.sleep(seconds)
+    return {"found": "nothing"}
+
+
+async def bench_order(context: ToolContext, seconds: float) -> dict[str, Any]:
+    """Order something for good, which takes some time.
+
+    Args:
+        seconds: How long.
+    """
+    await asyncio.sleep(seconds)
+    return {"ordered": True}
+
+
 TOOLS = (bench_find_apartments, bench_book_viewing, bench_opening_hours, bench_send_summary, bench_look_up_price)
 
 
 def add_bench_tools(registry: ToolRegistry) -> ToolRegistry:
-    for tool in TOOLS:
+    for tool in (*TOOLS, bench_wait):
         registry.add(tool)
+    registry.add(bench_order, side_effect=True)
     return registry
 
 

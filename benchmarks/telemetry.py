@@ -18,7 +18,7 @@ from benchmarks.comparison import Load, Run, line
 from benchmarks.latency import measure
 from benchmarks.processes import Cores, Endpoint
 from benchmarks.systems import ours
-from benchmarks.terminal import say, table
+from phone.progress import say, table
 
 KINDS = ("with", "without")
 MOST = 0.05  # of the CPU a token without

@@ -17,10 +17,11 @@ import structlog
 from aiohttp import web
 
 from commands.listening import BACKLOG, READY, cannot_listen, inherited_sockets, notify, supervised
-from config.settings import Settings, load_settings
+from config.settings import Settings, hand_on, load_settings
 from handlers.app import build_app
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
 from handlers.modelling import Endpoint, endpoint_of
+from handlers.otel.start import make_spans
 from handlers.routes import provided, route_table
 from relay.errors import ConfigError
 from relay.logs import configure_logging
@@ -95,6 +96,7 @@ def serve() -> None:
     embedded: EmbeddedRedis | None = None
     try:
         settings = load_settings()
+        hand_on("OTEL_")
         configure_logging(settings.log_level, settings.log_format)
         if settings.redis_url is None:
             embedded = EmbeddedRedis.start(settings.data_dir)
@@ -128,7 +130,9 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         endpoint = endpoint_of(settings)
         if endpoint is None:
             endpoint = await _rehearsal(settings, stack)
-        app = await build_app(settings, redis_url=redis_url, endpoint=endpoint)
+        spans = make_spans(endpoint.base_url, settings.openai_model)
+        stack.push_async_callback(spans.close)
+        app = await build_app(settings, redis_url=redis_url, endpoint=endpoint, spans=spans)
         given = inherited_sockets()
         if given:
             app.on_response_prepare.append(_close_behind)
@@ -144,10 +148,11 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         stack.push_async_callback(runner.cleanup)
         port = await _listen(runner, settings, given)
         gc.collect()
-        # What start-up made stays and need not be walked again, and nearly nothing of a call is a cycle: at its usual
-        # pace the collector takes 5 % of the CPU of a token.
+        # What start-up made stays and need not be walked again. Nearly nothing of a call waits for the collector: what
+        # failed or was cancelled does, with all it knows. Seldom enough not to cost (at its usual pace it takes 5 % of
+        # the CPU of a token), and often enough that neither the waiting grows large nor a single walk takes long.
         gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        gc.set_threshold(20_000, 5, 10)
         _say_where(settings, port, endpoint)
         notify(READY)
         await leaving.wait()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
@@ -304,6 +304,15 @@ def load_settings(env_file: Path | None = Path(".env"), environ: Mapping[str, st
     if problems:
         raise ConfigError(problems)
     return settings
+
+
+def hand_on(prefix: str, env_file: str = ".env", environ: MutableMapping[str, str] = os.environ) -> None:
+    """Puts what ``.env`` has for a library, which reads the environment alone, there: variables whose names begin so
+    and that are not set. Of two files the one in the working directory counts."""
+    for file in dict.fromkeys((Path.cwd() / env_file, CHECKOUT / env_file)):
+        for name, value in DotEnvSettingsSource(Settings, env_file=file).env_vars.items():
+            if value and name.upper().startswith(prefix):
+                environ.setdefault(name.upper(), value)
 
 
 def _sentence(message: str) -> str:

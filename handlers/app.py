@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sized
 from dataclasses import fields
 from functools import partial
 from hashlib import sha256
@@ -61,6 +61,7 @@ from relay.conversations import Conversations
 from relay.jobs import Jobs
 from relay.prices import make_prices
 from relay.rules import CallLimits
+from relay.spans import Spans
 from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
 from relay.store.client import connect
@@ -93,11 +94,12 @@ async def build_app(
     endpoint: Endpoint,
     extra_tools: Callable[[ToolRegistry], None] | None = None,
     after_call: Pace = USUAL_PACE,
+    spans: Spans | None = None,
 ) -> web.Application:
     """The application, ready to be run: agents read and checked, the model's connections warm.
 
     ``extra_tools`` adds to the registry what agents may name besides the tools of this program. ``after_call``: when
-    what follows a call is done.
+    what follows a call is done. ``spans``: what calls are told to; whoever gives it closes it.
     Raises ConfigError with everything that is wrong in the agents. Redis and the model may be away.
     """
     prices = make_prices(settings.price_input, settings.price_cached, settings.price_output)
@@ -170,6 +172,7 @@ async def build_app(
         can_transfer=can_transfer(settings),
         trail=traces.of if watched else untraced,
         worker=worker,
+        spans=spans,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
@@ -251,6 +254,16 @@ async def build_app(
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
     )
+
+    memories: dict[str, Sized] = {
+        "conversations": conversations,
+        "jobs": jobs,
+        "calls_ended": after_calls,
+        "answers": voice,
+        "tickets": tickets,
+    }
+    for what, entries in memories.items():
+        telemetry.remembers(what, entries)
 
     async def lifetime(_: web.Application) -> AsyncIterator[None]:
         watch = asyncio.create_task(telemetry.watch_loop(), name="watch loop")

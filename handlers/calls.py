@@ -35,6 +35,7 @@ from relay.parts import SessionParts
 from relay.rules import CallLimits, CallRules
 from relay.session import CallSession
 from relay.sideeffects import SideEffects
+from relay.spans import NoSpans, Spans
 from relay.store.effects import Effects
 from relay.store.people import People, Person, is_known, person_id
 from relay.telemetry import Telemetry
@@ -56,7 +57,7 @@ class Calls:
     calls to. ``begun``: called when a call begins, with its CallSid, the person and the moment in ms since 1970;
     ``left``: when a session of it has ended, however. ``fresh``: awaited before its agent is looked up. ``intake``: has
     the places that calls take and the budget they use. ``trail``: where the trace of a call goes, by its CallSid, its
-    channel and the person. ``worker``: the name of this process."""
+    channel and the person. ``worker``: the name of this process. ``spans``: of a tracing system."""
 
     def __init__(
         self,
@@ -80,6 +81,7 @@ class Calls:
         can_transfer: bool = False,
         trail: Callable[[str, str, str], Trail] = untraced,
         worker: str = "",
+        spans: Spans | None = None,
     ) -> None:
         self._agents = agents
         self._default = default_agent
@@ -101,6 +103,7 @@ class Calls:
         self._trail = trail
         self._worker = worker
         self._sessions: dict[str, CallSession] = {}  # of each call the newest: it has fenced the others
+        self._spans = spans or NoSpans()
         self._handing_on: float | None = None
 
     def hand_on(self, limit: float) -> None:
@@ -177,6 +180,15 @@ class Calls:
         except Fenced:
             await socket.close(1000, "fenced")
             return "fenced"
+        spans = self._spans.call(
+            setup.call_sid,
+            channel=CHANNEL,
+            agent=agent.name,
+            direction=setup.direction,
+            epoch=epoch,
+            resumed=attempt > 0,
+            masks=masks,
+        )
         try:
             session = CallSession(
                 socket,
@@ -200,6 +212,7 @@ class Calls:
                     allowance=self._intake.budget.of(person),
                     trail=self._trail(setup.call_sid, CHANNEL, person),
                     worker=self._worker,
+                    spans=spans,
                 ),
                 resumed=attempt > 0,
                 handed=setup.custom_parameters.get(HANDED) == "1",
@@ -207,7 +220,11 @@ class Calls:
             self._sessions[setup.call_sid] = session
             if self._handing_on is not None:  # this call was on its way in
                 asyncio.get_running_loop().call_soon(session.hand_on, self._handing_on)
-            with structlog.contextvars.bound_contextvars(agent=talking), self._intake.room.inside(setup.call_sid):
+            with (
+                structlog.contextvars.bound_contextvars(agent=talking),
+                self._intake.room.inside(setup.call_sid),
+                spans.inside(),
+            ):
                 return await session.run()
         finally:
             if session is not None and self._sessions.get(setup.call_sid) is session:

@@ -108,6 +108,8 @@ async def _tell_nothing(request: web.Request, handler: Handler) -> web.StreamRes
         if request.transport is not None:
             request.transport.abort()
         return request[_BEGUN]
+    finally:
+        request.pop(_BEGUN, None)  # it knows the request: a ring, where it is a websocket (see relay/parting.py)
 
 
 __all__ = ["CORP", "harden", "page_policy"]

@@ -32,9 +32,10 @@ log = structlog.get_logger(__name__)
 class AiohttpSocket:
     """``relay.session.Socket`` on a prepared aiohttp websocket without compression, where writing does not suspend."""
 
-    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport) -> None:
+    def __init__(self, ws: web.WebSocketResponse, transport: asyncio.Transport, protocol: web.RequestHandler) -> None:
         self._ws = ws
         self._transport = transport
+        self._protocol = protocol
         self._ended_by: WSMsgType | None = None
         self._wait_above(HIGH_WATER)
 
@@ -84,10 +85,17 @@ class AiohttpSocket:
         except TimeoutError:
             self._transport.abort()
 
+    def abort(self) -> None:
+        self._transport.abort()
+
     def release(self) -> None:
-        """The call is over. What its peer never reads would keep the connection open for good."""
+        """The call is over. What its peer never reads would keep the connection open for good. And what aiohttp's
+        objects know of each other in rings would wait for the garbage collector (see ``relay/parting.py``)."""
         if self.unread():
             asyncio.get_running_loop().call_later(CLOSE_DEADLINE, self._transport.abort)
+        self._protocol._data_received_cb = None
+        if (error := self._ws.exception()) is not None:
+            error.__traceback__ = error.__context__ = None
 
     def _wait_above(self, size: int) -> None:
         """Has aiohttp wait for the peer when more bytes than these are unread."""
@@ -160,7 +168,7 @@ class RelaySocket:
         if transport is None:
             raise web.HTTPBadRequest(text="The connection is lost.\n")
         await ws.prepare(request)
-        socket = AiohttpSocket(ws, transport)
+        socket = AiohttpSocket(ws, transport, request.protocol)
         self.calls += 1
         self._none_open.clear()
         self._some_open.set()

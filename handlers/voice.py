@@ -98,6 +98,10 @@ class VoiceWebhooks:
         self._fresh = fresh
         self._delivered: Deliveries[_Answer] = Deliveries()
 
+    def __len__(self) -> int:
+        """How many keys of answers are remembered."""
+        return len(self._delivered)
+
     async def incoming(self, request: web.Request) -> web.Response:
         """A call rings: TwiML that connects it to the websocket. A cancel leaves nothing behind.
 

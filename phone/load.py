@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self, cast
 
@@ -50,7 +50,8 @@ class CallLost(RelayError):
 class Entrance:
     """Where a call's websocket is opened. ``token`` signs the handshake as Twilio does; "" leaves it unsigned.
     ``parameters`` go into ``setup``, as a ``<Parameter>`` of the TwiML does. ``dialled``: where ``url`` is reached,
-    "" for just there. ``tls``: for an address that begins with ``wss``, None for the system's certificates."""
+    "" for just there. ``tls``: for an address that begins with ``wss``, None for the system's certificates.
+    ``action``: what is asked how the call goes on after the session; "" for nothing."""
 
     url: str
     token: str = field(default="", repr=False)
@@ -60,6 +61,7 @@ class Entrance:
     account_sid: str = "AC" + "0" * 32
     from_: str = field(default="+15555550100", repr=False)
     to: str = field(default="+15555550199", repr=False)
+    action: str = field(default="", repr=False)
 
     @property
     def address(self) -> str:
@@ -138,11 +140,15 @@ class LoadCall:
         entrance: Entrance,
         *,
         call_sid: str,
+        session: str = "",
+        from_: str = "",
+        setup: bool = True,
         within: float = 10.0,
         hear: Callable[[Text, float], None] | None = None,
         clock: Clock = time.monotonic,
     ) -> Self:
-        """Connects and sends ``setup``. Raises CallLost. A cancel leaves no connection behind."""
+        """Connects and sends ``setup``, unless that is to be left out. ``session``: its id, made of the call's if "".
+        ``from_``: who calls, the entrance's if "". Raises CallLost. A cancel leaves no connection behind."""
         call = cls(call_sid, hear, clock)
         wire = call._wire = _Wire(entrance, call)
         uri = parse_uri(entrance.address)
@@ -157,13 +163,14 @@ class LoadCall:
         except BaseException:
             wire.abort()
             raise
-        session = "VX" + call_sid[2:]
+        if not setup:
+            return call
         call.send(
             Setup(
-                session,
+                session or "VX" + call_sid[2:],
                 call_sid,
                 account_sid=entrance.account_sid,
-                from_=entrance.from_,
+                from_=from_ or entrance.from_,
                 to=entrance.to,
                 direction="inbound",
                 call_status="RINGING",
@@ -200,9 +207,33 @@ class LoadCall:
         self._pongs[data] = then
         self._wire.ping(data)
 
-    async def close(self) -> None:
+    def send_raw(self, data: bytes) -> None:
+        """Writes a text frame of any content, such as Twilio would never send. Raises CallLost."""
+        self._wire.send(data)
+
+    def encoded(self, frames: Sequence[Incoming]) -> bytes:
+        """These frames as they go over the wire; nothing is sent."""
+        return self._wire.encoded([encode(frame) for frame in frames])
+
+    def write(self, encoded: bytes) -> None:
+        """Writes what was encoded, whether it is read or not. Raises CallLost."""
+        self._wire.write(encoded)
+
+    def unread(self) -> int:
+        """Bytes that wait for the other side to read."""
+        return self._wire.unread()
+
+    def stop_reading(self) -> None:
+        """From now on what comes is left in the socket."""
+        self._wire.stop_reading()
+
+    async def close(self, code: int = CloseCode.NORMAL_CLOSURE) -> None:
         """Hangs up: closes the websocket, without waiting long for the other side."""
-        await self._wire.close()
+        await self._wire.close(code)
+
+    def drop(self) -> None:
+        """Loses the connection without a word."""
+        self._wire.abort()
 
     @property
     def lost(self) -> bool:
@@ -299,15 +330,32 @@ class _Wire(asyncio.Protocol):
         self._protocol.send_text(data)
         self._flush()
 
+    def encoded(self, frames: Sequence[bytes]) -> bytes:
+        for frame in frames:
+            self._protocol.send_text(frame)
+        return b"".join(self._protocol.data_to_send())
+
+    def write(self, data: bytes) -> None:
+        if self.lost.done() or self._transport is None:
+            raise CallLost("the websocket is closed")
+        self._transport.write(data)
+
+    def unread(self) -> int:
+        return 0 if self._transport is None else self._transport.get_write_buffer_size()
+
+    def stop_reading(self) -> None:
+        if self._transport is not None:
+            self._transport.pause_reading()
+
     def ping(self, data: bytes) -> None:
         self._protocol.send_ping(data)
         self._flush()
 
-    async def close(self) -> None:
+    async def close(self, code: int) -> None:
         if self._transport is None or self.lost.done():
             return
         if self.opened.done() and not self._protocol.close_expected():
-            self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+            self._protocol.send_close(code)
             self._flush()
             await asyncio.wait([self.lost], timeout=CLOSE_SECONDS)
         self.abort()

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 import structlog
 
@@ -29,7 +30,9 @@ from relay.writer import epoch_ms
 log = structlog.get_logger(__name__)
 
 MOST_PENDING = 20_000  # calls whose news wait for Redis
-AT_ONCE = 4
+MOST_A_ROUND = 256  # of them are written before somebody looks at what is due
+WRITERS = 8  # calls whose news are written at once; connections to Redis are for calls that talk, above all
+AT_ONCE = 16  # calls that are looked after; most of a look is waiting for the model that sums up
 
 
 @dataclass(slots=True)
@@ -68,6 +71,10 @@ class AfterCalls:
         self._unfinished: list[Claimed] = []  # broken off in the middle
         self._worker: asyncio.Task[None] | None = None
         self._away = False
+
+    def __len__(self) -> int:
+        """How many calls have news that Redis does not know yet."""
+        return len(self._news)
 
     # -- what happens to calls; none of these waits
 
@@ -109,7 +116,8 @@ class AfterCalls:
             await asyncio.wait([self._worker])
         try:
             async with asyncio.timeout(timeout):
-                await self._write()
+                while self._news:
+                    await self._write()
                 if self._looking:
                     await asyncio.wait(self._looking)
         except TimeoutError:
@@ -156,21 +164,31 @@ class AfterCalls:
             await asyncio.sleep(self._pace.poll)
 
     async def _write(self) -> None:
-        for conversation in [*self._news]:
-            if (news := self._news.pop(conversation, None)) is None:
-                continue
-            # Behind the others, so that one that cannot be written does not keep them from it.
-            self._news[conversation] = news
-            begun, told, due = news.begun, dict(news.told), news.due
-            if begun is not None:
-                person = await self._people.seen(*begun)
-                await self._archive.record(conversation, person, begun[1])
-            if told:
-                await self._archive.note(conversation, **told)
-            await self._due.add(self._now_ms(), {conversation: due})
-            self._sooner(due)
-            if (news.begun, news.told, news.due) == (begun, told, due):
-                self._news.pop(conversation, None)
+        """The oldest of the news, some at a time; what is left has its turn when what is due has had its."""
+        oldest = [*islice(self._news, MOST_A_ROUND)]
+        for start in range(0, len(oldest), WRITERS):
+            some = [self._write_one(conversation) for conversation in oldest[start : start + WRITERS]]
+            for result in await asyncio.gather(*some, return_exceptions=True):
+                if isinstance(result, BaseException):
+                    raise result
+        if self._news:
+            self._wake.set()
+
+    async def _write_one(self, conversation: str) -> None:
+        if (news := self._news.pop(conversation, None)) is None:
+            return
+        # Behind the others, so that one that cannot be written does not keep them from it.
+        self._news[conversation] = news
+        begun, told, due = news.begun, dict(news.told), news.due
+        if begun is not None:
+            person = await self._people.seen(*begun)
+            await self._archive.record(conversation, person, begun[1])
+        if told:
+            await self._archive.note(conversation, **told)
+        await self._due.add(self._now_ms(), {conversation: due})
+        self._sooner(due)
+        if (news.begun, news.told, news.due) == (begun, told, due):
+            self._news.pop(conversation, None)
 
     async def _take(self) -> None:
         free = AT_ONCE - len(self._looking)

@@ -294,6 +294,8 @@ class Call:
                 self._turns.tool_finished(event)
             case CollectDigits(wanted=DigitsWanted()):
                 self._out.add(DigitsCollected(event.key, Keyed()))
+            case Prompt(last=True) if self._ending.goes_on:
+                self._leave(event)  # it was on its way already
             case TimerFired(name="close"):
                 self._out.add(CloseSocket())
             case SocketClosed():
@@ -414,7 +416,7 @@ class Call:
         self._listening.final()
         text = event.voice_prompt.strip()
         if text and self._ending.final:
-            self.record.add(UserItem(text, event.lang))
+            self._leave(event)
         elif text:
             if event.lang:
                 self.speaking.caller_speaks(event.lang)
@@ -426,6 +428,11 @@ class Call:
         else:
             self._speculation.drop()
             self._listened()
+
+    def _leave(self, event: Prompt) -> None:
+        """The words stay on record, without an answer: the next session, if there is one, begins with it."""
+        if text := event.voice_prompt.strip():
+            self.record.add(UserItem(text, event.lang))
 
     def _take_floor(self) -> None:
         """The caller has said or pressed something: that settles what an interrupt, or a goodbye, had left open."""

@@ -10,14 +10,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import orjson
 import structlog
 
+from relay import versions
 from relay.budget import Budget
 from relay.errors import ChannelError, ModelError
 from relay.items import Item, UserItem
 from relay.models.base import LanguageModel
-from relay.report import Waits, over_at, report
+from relay.report import Waits, outcome, over_at, report
 from relay.store.archive import Archive, Kept
 from relay.store.people import EarlierCall, People, is_known
 from relay.summary import NOTHING, Summary, summarise
@@ -107,6 +107,7 @@ class Closing:
         if kept.done("reported") == epoch:
             return None
         if kept.done("written") != epoch:
+            await self._record_outcome(kept)
             items = await self._archive.items(conversation)
             summary = await self._summary(kept, items, begun)
             if isinstance(summary, int):
@@ -121,6 +122,13 @@ class Closing:
                 return None  # forgotten while it was summed up: nobody is told
             kept = await self._archive.read(conversation)
         return await self._deliver(kept)
+
+    async def _record_outcome(self, kept: Kept) -> None:
+        """How the call ended, for whoever looks it up; told once, whether anybody is sent a report or not."""
+        ended = outcome(kept)
+        if kept.after.get("outcome") != ended:
+            log.info("call over for good", conversation=kept.conversation, outcome=ended)
+            await self._archive.note(kept.conversation, outcome=ended)
 
     async def _forgotten(self, kept: Kept) -> None:
         """The person was forgotten while the call went on, or was seen to: what it has left since goes too. So does all
@@ -148,8 +156,8 @@ class Closing:
     async def _summary(self, kept: Kept, items: list[Item], begun: int) -> Summary | int:
         """The call's summary, kept with the person; or when to try again."""
         epoch = kept.number("epoch")
-        if kept.done("summed_up") == epoch:
-            found = orjson.loads(kept.after["summary"])
+        found = versions.load(kept.after["summary"]) if kept.done("summed_up") == epoch else None
+        if found is not None:
             return Summary(found["summary"], tuple(found["follow_ups"]))
         summary = NOTHING
         person_id = kept.state.get("person", "")
@@ -172,7 +180,7 @@ class Closing:
             if summary.summary:
                 call = EarlierCall(kept.conversation, begun, summary.summary, summary.follow_ups)
                 await self._people.remember(person.id, call)
-        text = orjson.dumps({"summary": summary.summary, "follow_ups": summary.follow_ups}).decode()
+        text = versions.dump({"summary": summary.summary, "follow_ups": summary.follow_ups}).decode()
         await self._archive.note(kept.conversation, summed_up=epoch, summary=text)
         return summary
 

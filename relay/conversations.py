@@ -86,6 +86,7 @@ class Conversations:
             return
         if writer.over:
             del self._writers[conversation]
+            writer.let_go()
             return
         self._keep_on(conversation)
         while len(self._kept) > self._limit:
@@ -130,7 +131,9 @@ class Conversations:
         unwritten = sum(writer.pending for writer in self._writers.values())
         for conversation in [*self._writers]:
             self._unkeep(conversation)
-            self._writers.pop(conversation).close()
+            writer = self._writers.pop(conversation)
+            writer.close()
+            writer.let_go()
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
@@ -156,6 +159,7 @@ class Conversations:
     def _forget(self, conversation: str) -> None:
         self._unkeep(conversation)
         writer = self._writers.pop(conversation)
+        writer.let_go()
         if writer.pending:
             log.error("history lost: too many conversations wait for Redis", conversation=conversation)
             writer.close()

@@ -49,6 +49,7 @@ def handover(reason: str, summary: str, language: str) -> End:
 class Ending:
     def __init__(self, rules: CallRules, outbox: Outbox, speaking: Speaking, listening: Listening) -> None:
         self.done = False  # `end` was sent, or the socket is gone
+        self.goes_on = False  # after `end` in another session
         self._rules = rules
         self._outbox = outbox
         self._speaking = speaking
@@ -85,7 +86,7 @@ class Ending:
     def at_once(self, end: End) -> None:
         """Nothing is waited for."""
         self.call_off()
-        self.done = True
+        self.done, self.goes_on = True, (end.handoff or {}).get("reasonCode") == "resume"
         self._outbox.add(end, StartTimer("close", CLOSE_AFTER_END))
 
     def make_final(self) -> None:

@@ -3,16 +3,17 @@
 A tool's call and its result are one item, so no prefix of a conversation can hold a call without a result. Items are
 frozen; a change (a reply cut to what was heard, a placeholder replaced by a result) is a new item at the same position.
 
-Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user","text":"Hi","lang":"en-US"}``.
+Stored form: one JSON object with the version ``v``, e.g. ``{"v":1,"type":"user","text":"Hi","lang":"en-US"}``. How it
+may change is told in ``versions.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-import orjson
+from relay import versions
 
 VERSION = 1
 
@@ -23,8 +24,15 @@ OPERATOR = "operator"  # words of somebody who watches the call
 ASIDES = ("filler", "progress", "repeat", MOVING)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """``more``: fields of a newer version, which mean nothing here and are written back as they were."""
+
+    more: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+
+
 @dataclass(frozen=True, slots=True)
-class UserItem:
+class UserItem(_Stored):
     """What a person said or wrote in one turn."""
 
     text: str
@@ -35,7 +43,7 @@ class UserItem:
 
 
 @dataclass(frozen=True, slots=True)
-class AssistantItem:
+class AssistantItem(_Stored):
     """What was said to the person; ``text`` is what was sent, or the part of it that was heard once that is known.
 
     ``open``: still being sent or played. ``heard`` (with ``open``): number of leading words known to be played.
@@ -61,7 +69,7 @@ class AssistantItem:
 
 
 @dataclass(frozen=True, slots=True)
-class ToolItem:
+class ToolItem(_Stored):
     """A tool call with its result. ``arguments`` and ``output`` are JSON text; ``round`` groups parallel calls."""
 
     call_id: str
@@ -76,7 +84,7 @@ class ToolItem:
 
 
 @dataclass(frozen=True, slots=True)
-class NoteItem:
+class NoteItem(_Stored):
     """Something the model is told about the conversation that nobody said: a key press, a reply that was cut."""
 
     text: str
@@ -103,26 +111,27 @@ _NAMES = {cls: name for name, cls in _TYPES.items()}
 
 
 def dump_item(item: Item) -> bytes:
-    fields = {name: getattr(item, name) for name in item.__dataclass_fields__}
-    return orjson.dumps({"v": VERSION, "type": _NAMES[type(item)], **fields})
+    fields = {name: getattr(item, name) for name in item.__dataclass_fields__ if name != "more"}
+    return versions.dump({"type": _NAMES[type(item)], **fields, **(item.more or {})}, VERSION)
 
 
 def load_item(raw: bytes | str) -> Item | None:
     """The item, or None for one this program cannot read (a newer version's): the rest of a history stays usable."""
-    try:
-        data: dict[str, Any] = orjson.loads(raw)
-        if data.pop("v") > VERSION:
-            return None
-        cls = _TYPES[data.pop("type")]
-        known = {}
-        for name, field in cls.__dataclass_fields__.items():
-            if name in data:
-                known[name] = data[name]
-                if type(data[name]) is not (int if field.type == "int" else str):
-                    return None
-        return cls(**known)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    data = versions.load(raw, VERSION)
+    cls = _TYPES.get(str(data.pop("type", ""))) if data is not None else None
+    if data is None or cls is None:
         return None
+    data.pop("p", None)  # its position, which the store writes
+    known = {}
+    for name, each in cls.__dataclass_fields__.items():
+        if name != "more" and name in data:
+            known[name] = data.pop(name)
+            if type(known[name]) is not (int if each.type == "int" else str):
+                return None
+    try:
+        return cls(**known, more=data or None)
+    except TypeError:
+        return None  # something is missing
 
 
 __all__ = ["AssistantItem", "Item", "NoteItem", "ToolItem", "UserItem", "dump_item", "last_of", "load_item", "replace"]

@@ -94,9 +94,11 @@ def _read(text: str) -> object:
         return None
 
 
-def _key(fields: object) -> Key | None:
+def _key(stored: object) -> Key | None:
+    if not isinstance(stored, dict):
+        return None
     try:
-        key = Key(**fields)  # type: ignore[arg-type]
+        key = Key(**{name: stored[name] for name in Key.__dataclass_fields__ if name in stored})
     except TypeError:
         return None
     if not isinstance(key.says, dict):

@@ -12,13 +12,15 @@ from typing import Protocol
 import orjson
 
 from relay.frames import End, Language, Play, SendDigits, Text, Token, encode
+from relay.parting import nobody
 
 WRITE_LIMIT = 256 * 1024  # bytes a peer may leave unread
 
 
 class Socket(Protocol):
     """The peer. ``send`` writes at once and never waits; iteration yields text as str, binary as bytes, and ends when
-    the socket is closed; ``close`` sends a close frame and waits for the peer's, within its own deadline."""
+    the socket is closed; ``close`` sends a close frame and waits for the peer's, within its own deadline; ``abort``
+    loses the connection at once."""
 
     def send(self, data: bytes) -> None: ...
 
@@ -27,6 +29,8 @@ class Socket(Protocol):
     def __aiter__(self) -> AsyncIterator[str | bytes]: ...
 
     async def close(self, code: int, reason: str = "") -> None: ...
+
+    def abort(self) -> None: ...
 
     @property
     def closed_cleanly(self) -> bool: ...
@@ -87,6 +91,10 @@ class Outgoing:
         if self._write(encode(End(None if handoff is None else orjson.dumps(handoff).decode()))):
             self._wrote("end")
         self.stopped = True
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._slow = nobody
 
     def _write(self, data: bytes) -> bool:
         if self.stopped:

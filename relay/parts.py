@@ -10,6 +10,7 @@ from relay.cast import Cast
 from relay.masks import Masks
 from relay.models.base import LanguageModel
 from relay.sideeffects import SideEffects
+from relay.spans import CallSpans, NoCallSpans
 from relay.telemetry import Telemetry
 from relay.toolbox import ToolBox, ToolContext
 from relay.trace import NoTrail, Trail
@@ -26,7 +27,8 @@ class SessionParts:
     first session, with the moment it began (ms since 1970); it returns at once. ``masks``: of what is stored, the same
     as those of ``effects``. ``returned``: what the model is told, and the caller by it, as the session begins: nobody
     took the call it was to be handed over in. ``allowance``: what may be spent on models. ``trail``: takes the
-    session's trace. ``worker``: the name of this process, for others that want something of the call."""
+    session's trace. ``worker``: the name of this process, for others that want something of the call. ``spans``: of a
+    tracing system."""
 
     model: LanguageModel
     cast: Cast
@@ -45,3 +47,4 @@ class SessionParts:
     allowance: Allowance = field(default_factory=Allowance)
     trail: Trail = field(default_factory=NoTrail)
     worker: str = ""
+    spans: CallSpans = field(default_factory=NoCallSpans)

@@ -17,7 +17,7 @@ from relay.summary import Summary
 TOLD = "told:"
 """What the fields begin with that say what the webhooks answered, and when (``conversation:{id}:after``)."""
 
-LOST = frozenset({"dropped", "error", "slow", "binary", "switched"})
+LOST = frozenset({"dropped", "error", "slow", "binary", "switched", "handed_on", "flood"})
 """Ways a session ends after which the call may go on in another one."""
 
 OUTCOMES = {

@@ -22,6 +22,7 @@ from relay.budget import Allowance, Over
 from relay.events import Delta, Event, OutOfBudget, RoundEnded, StartTurn, TurnEnded, TurnFailed
 from relay.items import Item
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
+from relay.parting import never, nobody
 from relay.speculation import same_turn
 from relay.speech import Speech
 from relay.telemetry import Telemetry
@@ -82,6 +83,7 @@ class Rounds:
         self.template = ModelRequest("", ())
         self._telemetry = telemetry
         self._trace = trace
+        self._listener = _KeepingSink if trace.captures else _Sink
         self._report = report
         self._spawn = spawn
         self._clock = clock
@@ -129,7 +131,7 @@ class Rounds:
             return
         if self.template.model != self._model_asked:
             self._model_asked, self._carry = self.template.model, ()  # another model's are nothing to it
-        sink = _Sink(self, action.turn)
+        sink = self._listener(self, action.turn)
         request = replace(
             self.template,
             instructions=instructions(),
@@ -139,7 +141,7 @@ class Rounds:
             on_sent=sink.sent,
             on_further=sink.round.further.append,
         )
-        sink.shown = request.instructions, items
+        sink.round.shown = request.instructions, items
         if self._timing is not None:
             self._timing.items(self._clock())
         if settling is not None and not settling.done():
@@ -188,7 +190,7 @@ class Rounds:
         self.drop()
         if self.allowance.over():
             return
-        sink = _Sink(self, 0, ahead=True)
+        sink = self._listener(self, 0, ahead=True)
         request = replace(
             self.template,
             instructions=instructions,
@@ -196,7 +198,7 @@ class Rounds:
             on_sent=sink.sent,
             on_further=sink.round.further.append,
         )
-        sink.shown = request.instructions, items
+        sink.round.shown = request.instructions, items
         self._ahead = _Ahead(request, sink, self._spawn(run_round(self._model, request, sink), "speculation"))
 
     def drop(self) -> None:
@@ -209,6 +211,10 @@ class Rounds:
         """Closes all that is open: nobody will hear it."""
         self.cancel()
         self.drop()
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._report, self._spawn = nobody, never
 
     def written(self) -> None:
         """Words of the turn went out."""
@@ -235,6 +241,7 @@ class Rounds:
     def _waste(self, ahead: _Ahead, result: Literal["discarded", "failed"], tokens: int) -> None:
         self._ahead = None
         ahead.sink.settle()
+        self._trace.wasted(ahead.sink.round)
         self._telemetry.speculation.labels(result).inc()
         self._telemetry.wasted.inc(tokens)
 
@@ -296,7 +303,6 @@ class _Sink:
         "characters",
         "round",
         "seen",
-        "shown",
         "usage",
     )
 
@@ -308,7 +314,6 @@ class _Sink:
         self._kept: list[Callable[[], None]] | None = [] if ahead else None
         self._settled = False  # the budget knows what this has cost
         self.round = rounds.asking()
-        self.shown: tuple[str, Sequence[Item]] = "", ()  # to the model: instructions and items
         self.asked = False  # the request was written
         self.seen = False  # something came
         self.characters = 0  # kept
@@ -327,7 +332,7 @@ class _Sink:
             return told
         if not self.asked:
             return 0
-        instructions, items = self.shown
+        instructions, items = self.round.shown
         return (len(instructions) + self.characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
 
     def settle(self, outcome: str = "cancelled") -> None:
@@ -352,7 +357,7 @@ class _Sink:
     def finished(self, calls: tuple[ToolCall, ...], finished: Finished) -> None:
         if words := self._speech.finish():
             self._words(words)
-        self.seen, self.usage = True, finished.usage
+        self.seen, self.usage, self.round.calls = True, finished.usage, calls
         self._rounds.spent(finished.usage)
         self.settle(finished.reason)
         if self._kept is None:
@@ -362,6 +367,7 @@ class _Sink:
 
     def failed(self, code: str) -> None:
         self.asked = self.seen  # nobody is billed for a request that was refused
+        self.round.error = code
         self.settle("failed")
         if self._kept is None:
             if words := self._speech.finish():  # a reply that broke off for good keeps its last word
@@ -385,3 +391,13 @@ class _Sink:
 
     def _fail(self, code: str) -> None:
         self._rounds.failed(self._turn, code)
+
+
+class _KeepingSink(_Sink):
+    """Keeps besides what the model has said, word for word."""
+
+    __slots__ = ()
+
+    def delta(self, text: str) -> None:
+        self.round.text.append(text)
+        super().delta(text)

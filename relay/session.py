@@ -59,7 +59,7 @@ from relay.events import (
     ToolFinished,
     TurnEnded,
 )
-from relay.flood import Rate
+from relay.flood import PROMPTS_PER_SECOND, Rate
 from relay.frames import (
     ClientSpeaking,
     Dtmf,
@@ -127,6 +127,7 @@ class CallSession:
             given=self.call.speaking.given,
             agent=lambda: self.call.manner.agent,
             place=parts.writer.position,
+            spans=parts.spans,
         )
         self._out = Outgoing(socket, self._slow, self._trace.wrote)
         self._telemetry = parts.telemetry
@@ -148,7 +149,7 @@ class CallSession:
         self._reason = ""
         self._closing: asyncio.Task[None] | None = None
         self._rejected = 0
-        self._rate = Rate()
+        self._rate, self._prompts = Rate(), Rate(PROMPTS_PER_SECOND)
 
     # -- life
 
@@ -184,7 +185,13 @@ class CallSession:
                 frames_rejected=self._rejected,
                 **total.fields(),
             )
+            self._let_go()
         return reason
+
+    def _let_go(self) -> None:
+        """From now on the session lives as long as its writer may have something to tell, or a tool goes on."""
+        for part in (self._rounds, self._timers, self._tools, self._out):
+            part.let_go()
 
     def late(self, item: ToolItem) -> None:
         """A side effect begun by an earlier session of this call has ended."""
@@ -221,18 +228,38 @@ class CallSession:
                 return
             now = self._clock()
             over = self._rate.over(now)
-            if over and (self._gate is None or not self._gate.spare()):
-                self._reject("flood")
+            if over and not self._spare():
+                if self._rate.hopeless:
+                    self._give_up()
+                    return
                 continue
             try:
                 frame = parse_incoming(raw)
             except InvalidFrame:
                 self._reject("malformed")
                 continue
+            if isinstance(frame, Prompt) and frame.last and self._prompts.over(now):
+                if not over and not self._spare():
+                    continue
+                over = True
             if self._gate is None:
                 self._frame(frame, now)
             else:
                 self._let_in(self._gate.take(frame, over), self._gate)
+
+    def _spare(self) -> bool:
+        """Whether a frame over the rate is read all the same: it may be a replay. Else it is dropped."""
+        if self._gate is not None and self._gate.spare():
+            return True
+        self._reject("flood")
+        return False
+
+    def _give_up(self) -> None:
+        """Such a peer is left without a word: reading even its goodbye would cost the other calls."""
+        log.warning("peer floods")
+        self._reason = self._reason or "flood"
+        self._out.stopped = True
+        self._socket.abort()
 
     def _let_in(self, frames: Sequence[Incoming], gate: Gate) -> None:
         """Acts on what is no replay."""
@@ -484,7 +511,7 @@ class CallSession:
         if action.shortened:
             log.warning("reply ended at REPLY_MAX_CHARS", turn=action.turn)
         self._rounds.ended(action)
-        self._trace.turn_ended(action.turn, action.outcome)
+        self._trace.turn_ended(action.turn, action.outcome, closed=self._out.stopped)
         self._tally.turn_ended()
 
     # -- tools

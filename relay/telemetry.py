@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from prometheus_client import (
     CollectorRegistry,
@@ -138,6 +138,11 @@ class Telemetry:
             registry=registry,
         )
         self.operations = Operations(registry)
+        self.remembered = Gauge(
+            "relay_remembered", "Entries of this process' memories, by what they are", ["what"], registry=registry
+        )
+        tasks = Gauge("relay_tasks", "Tasks of the event loop", registry=registry)
+        tasks.set_function(_count_tasks)
         # Children are looked up once: labels() costs more than the observation, and these are on a turn's path.
         self.segments = {name: self.segment.labels(name) for name in SEGMENTS}
         self.first_text_voice = self.first_text.labels("voice")
@@ -162,6 +167,10 @@ class Telemetry:
             for kind, money in self.prices.of(usage).items():
                 self._cost[kind].inc(money)
 
+    def remembers(self, what: str, entries: Sized) -> None:
+        """A memory of the process, counted whenever somebody looks: one that grows for ever is seen."""
+        self.remembered.labels(what).set_function(lambda: len(entries))
+
     def render(self) -> bytes:
         """The Prometheus text format."""
         return generate_latest(self.registry)
@@ -180,6 +189,13 @@ class Telemetry:
         """The longest lag, in seconds, since this was asked last."""
         peak, self._lag_peak = self._lag_peak, 0.0
         return peak
+
+
+def _count_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0  # nobody runs an event loop here
 
 
 def samples(metric: Metric) -> Iterator[tuple[str, dict[str, str], float]]:

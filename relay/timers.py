@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from relay.parting import nobody
+
 READER_HOPS = 4  # passes of the event loop after which frames that had arrived have been read
 
 
@@ -37,6 +39,10 @@ class Timers:
         self._stopped = True
         for name in list(self._running):
             self.cancel(name)
+
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``)."""
+        self._fired = nobody
 
     def _hop(self, name: str, hops: int) -> None:
         if hops:

@@ -147,7 +147,8 @@ class ToolContext:
     tag of the language the person speaks, as far as it is known. ``address``: where the person is reached on this
     channel (a telephone number; "" where it is withheld), ``own_address``: ours, at which they reach us.
 
-    ``report``, ``note``, ``keypad``: what carries ``progress``, ``tell`` and ``collect`` out."""
+    ``headers``: what ``trace_headers`` returns. ``report``, ``note``, ``keypad``: what carries ``progress``, ``tell``
+    and ``collect`` out."""
 
     conversation: str
     channel: str
@@ -156,6 +157,7 @@ class ToolContext:
     language: str = ""
     address: str = field(default="", repr=False)
     own_address: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False, compare=False)
     report: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
     note: Callable[[str], None] = field(default=_to_nobody, repr=False, compare=False)
     keypad: Callable[[DigitsWanted], Awaitable[Keyed]] = field(default=_no_keypad, repr=False, compare=False)
@@ -172,6 +174,11 @@ class ToolContext:
         """Tells the model something in a turn of its own, as soon as the line is free: what became known when the tool
         was over already. Nothing happens once the conversation has ended. Never waits."""
         self.note(text)
+
+    def trace_headers(self) -> dict[str, str]:
+        """For requests the tool makes to services of one's own: with them (``traceparent``, W3C) what happens there is
+        told as part of this call. None where calls are not traced. Not for strangers: it names the trace."""
+        return dict(self.headers)
 
     async def collect(self, wanted: DigitsWanted) -> Keyed:
         """Waits for the keys the caller presses from now on; none where there is no keypad.

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from relay.call import Call
 from relay.errors import ToolError
 from relay.events import CollectDigits, DigitsCollected, Event, StartTool, ToolFinished, ToolProgress
+from relay.parting import never, nobody
 from relay.parts import SessionParts
 from relay.replay import Gate
 from relay.toolbox import DigitsWanted, Keyed, ToolContext, ToolOutcome
 from relay.trace import SessionTrace
+
+T = TypeVar("T")
 
 ALREADY_COLLECTING = "Keys are being collected by another tool already. Call this again when that one has ended."
 
@@ -48,19 +53,31 @@ class ToolRuns:
     def start(self, action: StartTool) -> None:
         """Runs the tool as a task of the session, or of the process where it is ``owned`` there."""
         key = action.key
+        span = self._trace.tool(key, action.call, action.turn)
+        outside = copy_context()
+        receive = self._receive  # the session's, which a tool of the process outlives
+
+        def told(take: Callable[[T], None], what: T) -> None:
+            """What the call makes of what a tool tells it is none of the tool's doing, and not in its span."""
+            outside.copy().run(take, what)
+
+        def done(outcome: ToolOutcome) -> None:
+            told(partial(self._done, key, receive), outcome)
+
         context = replace(
             self._parts.context,
             agent=self._call.manner.agent,
             language=self._call.language,
-            report=lambda text: self._receive(ToolProgress(key, text)),
-            note=self._note,
-            keypad=lambda wanted: self._collect(key, wanted),
+            report=lambda text: told(self._receive, ToolProgress(key, text)),
+            note=lambda text: told(self._note, text),
+            keypad=lambda wanted: self._collect(key, wanted, partial(told, self._receive)),
+            headers=span.headers,
         )
-        self._trace.tool(key, action.call.name, action.turn)
-        if action.owned:
-            self._parts.effects.start(action.call, key, context, lambda outcome: self._done(key, outcome))
-        elif self._alive():
-            self._tasks[key] = self._spawn(self._run(action, context), "tool")
+        with span.inside():
+            if action.owned:
+                self._parts.effects.start(action.call, key, context, done)
+            elif self._alive():
+                self._tasks[key] = self._spawn(self._run(action, context, done), "tool")
 
     def cancel(self, key: int) -> None:
         if (task := self._tasks.pop(key, None)) is not None:
@@ -84,16 +101,21 @@ class ToolRuns:
             if not waiting.done():
                 waiting.set_result(Keyed())
 
-    async def _run(self, action: StartTool, context: ToolContext) -> None:
+    def let_go(self) -> None:
+        """Of the session, which is over (``parting.py``); but for what goes on."""
+        self._receive = self._note = nobody
+        self._spawn, self._alive = never, lambda: False
+
+    async def _run(self, action: StartTool, context: ToolContext, done: Callable[[ToolOutcome], None]) -> None:
         call = action.call
-        self._done(action.key, await self._parts.tools.run(call.name, call.arguments, context))
+        done(await self._parts.tools.run(call.name, call.arguments, context))
 
-    def _done(self, key: int, outcome: ToolOutcome) -> None:
+    def _done(self, key: int, receive: Callable[[Event], None], outcome: ToolOutcome) -> None:
         self._tasks.pop(key, None)
-        self._trace.tool_over(key, "done" if outcome.ok else "failed" if outcome.certain else "unknown")
-        self._receive(ToolFinished(key, outcome))
+        self._trace.tool_over(key, "done" if outcome.ok else "failed" if outcome.certain else "unknown", outcome)
+        receive(ToolFinished(key, outcome))
 
-    async def _collect(self, key: int, wanted: DigitsWanted) -> Keyed:
+    async def _collect(self, key: int, wanted: DigitsWanted, tell: Callable[[Event], None]) -> Keyed:
         if not self._alive():
             return Keyed()
         if key in self._keyed:
@@ -103,10 +125,10 @@ class ToolRuns:
         try:
             if self._gate is not None:
                 self._gate.told.hide_keys(self._call.keys_waiting)
-            self._receive(CollectDigits(key, wanted))
+            tell(CollectDigits(key, wanted))
             keyed = await answer
         except asyncio.CancelledError:
-            self._receive(CollectDigits(key, None))
+            tell(CollectDigits(key, None))
             raise
         finally:
             del self._keyed[key]

@@ -37,7 +37,10 @@ from relay.frames import (
     TokensPlayed,
 )
 from relay.heard import CHARACTERS_PER_SECOND, Utterance
-from relay.models.base import Usage
+from relay.items import Item
+from relay.models.base import ToolCall, Usage
+from relay.spans import CallSpans, NoCallSpans, ToolSpan, TurnOver
+from relay.toolbox import ToolOutcome
 
 VERSION = 1
 MOST_FRAMES = 300  # of one entry; those beyond are counted
@@ -72,7 +75,10 @@ class NoTrail:
 
 @dataclass(slots=True, eq=False)
 class Round:
-    """One request to the model, in seconds of the session's clock. ``further``: why others were made beside it."""
+    """One request to the model, in seconds of the session's clock. ``further``: why others were made beside it.
+
+    What it was about goes into no entry: ``shown``, instructions and items; ``calls`` and, where it is kept, the
+    ``text`` it brought. ``error``: the code of what failed it."""
 
     model: str
     at: float
@@ -81,6 +87,10 @@ class Round:
     outcome: str = ""
     usage: Usage = field(default_factory=Usage)
     further: list[str] = field(default_factory=list)
+    error: str = ""
+    shown: tuple[str, Sequence[Item]] = field(default=("", ()), repr=False)
+    calls: tuple[ToolCall, ...] = field(default=(), repr=False)
+    text: list[str] = field(default_factory=list, repr=False)
 
     def end(self, now: float, outcome: str, usage: Usage | None = None) -> None:
         """Only the first end counts."""
@@ -93,6 +103,7 @@ class _Tool:
     name: str
     turn: int
     at: float
+    span: ToolSpan
     over: float | None = None
     outcome: str = "running"
 
@@ -109,7 +120,7 @@ class _Frame:
 class SessionTrace:
     """``epoch``: ms since 1970 at which the session began, and ``begun`` the same moment by ``clock``, in seconds.
     ``given``: what was given to say since it was last asked. ``agent``: who has the call. ``place``: the position in
-    the history of what the call counts, None if that is not known yet."""
+    the history of what the call counts, None if that is not known yet. ``spans``: is told the same in its own way."""
 
     def __init__(
         self,
@@ -121,6 +132,7 @@ class SessionTrace:
         given: Callable[[], Sequence[Utterance]] = lambda: (),
         agent: Callable[[], str] = lambda: "",
         place: Callable[[int], int | None] = lambda number: number,
+        spans: CallSpans | None = None,
     ) -> None:
         self.slowest = 0.0  # seconds to first words, of all turns so far
         self._trail = trail
@@ -130,6 +142,8 @@ class SessionTrace:
         self._given = given
         self._agent = agent
         self._place = place
+        self._spans = spans or NoCallSpans()
+        self._spans.begun(begun)
         self._untold: list[Entry] | None = []  # what waits for the session's beginning to be told; None: it was
         self._turn = 0  # whose entry is in the making; 0: nobody's
         self._of = ""  # that turn's agent
@@ -170,15 +184,23 @@ class SessionTrace:
         self._first_text, self._segments = seconds, segments
         self.slowest = max(self.slowest, seconds)
 
-    def tool(self, key: int, name: str, turn: int) -> None:
-        """A tool has begun. ``key`` names it to ``tool_over``."""
-        self.begin(turn)
-        self._tools[key] = _Tool(name, turn, self._clock())
+    def wasted(self, asked: Round) -> None:
+        """Nothing came of what was asked ahead."""
+        self._spans.wasted(asked)
 
-    def tool_over(self, key: int, outcome: str) -> None:
+    def tool(self, key: int, call: ToolCall, turn: int) -> ToolSpan:
+        """A tool begins. ``key`` names it to ``tool_over``."""
+        self.begin(turn)
+        now = self._clock()
+        span = self._spans.tool(key, call, now, turn=turn, agent=self._of, turn_begun=self._from)
+        self._tools[key] = _Tool(call.name, turn, now, span)
+        return span
+
+    def tool_over(self, key: int, outcome: str, result: ToolOutcome | None = None) -> None:
         tool = self._tools.get(key)
         if tool is not None and tool.over is None:
             tool.over, tool.outcome = self._clock(), outcome
+            tool.span.end(tool.over, result)
 
     def read(self, frame: Incoming, at: float) -> None:
         """A frame came in."""
@@ -200,9 +222,14 @@ class SessionTrace:
 
     # -- what is handed over
 
-    def turn_ended(self, turn: int, outcome: str) -> None:
+    @property
+    def captures(self) -> bool:
+        """Whether what the model says is to be kept in its ``Round``."""
+        return self._spans.captures
+
+    def turn_ended(self, turn: int, outcome: str, *, closed: bool = False) -> None:
         """Hands the turn over. One that was not worked on before the caller went on leaves what there was to the next,
-        which has its words too."""
+        which has its words too. ``closed``: the socket is."""
         if turn != self._turn and outcome == "superseded":
             return
         self.begin(turn)
@@ -215,7 +242,14 @@ class SessionTrace:
             "segments_ms": self._segments and {name: _ms(seconds) for name, seconds in self._segments.items()},
             "rounds": [self._round(each) for each in self._rounds],
         }
-        self._add("turn", self._from, **fields, **self._rest(self._from))
+        spoken = self._spoken()
+        self._add("turn", self._from, **fields, **self._rest(self._from, spoken))
+        last = self._rounds[-1].at if self._rounds else 0.0
+        said = sum(len(each.text) for each, at in spoken if each.turn == turn and not each.origin and at >= last)
+        rounds = tuple(self._rounds)
+        self._spans.turn(
+            TurnOver(turn, self._of, self._from, self._clock(), outcome, closed, rounds, first, self._segments, said)
+        )
         self._turn, self._first_text, self._segments = 0, None, None
         self._rounds.clear()
 
@@ -224,15 +258,19 @@ class SessionTrace:
         now = self._clock()
         self._read = None
         fields = {"reason": reason, "seconds": round(now - self._begun, 3), "turns": turns}
-        self._add("ended", now, **fields, **self._rest(now))
+        self._add("ended", now, **fields, **self._rest(now, self._spoken()))
+        self._spans.ended(reason, turns)
 
-    def _rest(self, base: float) -> dict[str, Any]:
+    def _spoken(self) -> list[tuple[Utterance, float]]:
+        """What was given to say since this was last asked, and when by the session's clock."""
+        return [(each, each.started + self._begun) for each in self._given()]
+
+    def _rest(self, base: float, spoken: Sequence[tuple[Utterance, float]]) -> dict[str, Any]:
         """Tools, speech and frames of the entry that begins at ``base``; what belongs to the next one stays."""
         tools = [each for each in self._tools.values() if each.turn == self._turn or each.over is not None]
         self._tools = {key: each for key, each in self._tools.items() if each.over is None}
         later = [each for each in self._frames if self._read is not None and each.at >= self._read]
         frames = [each for each in self._frames if each not in later]
-        spoken = [(each, each.started + self._begun) for each in self._given()]
         worded = [(each, at) for each, at in spoken if each.pieces and each.origin != "greeting"]
         frames += [_Frame("out", "text", at, each.pieces) for each, at in worded]
         frames.sort(key=lambda frame: frame.at)

@@ -223,6 +223,10 @@ class ConversationWriter:
             self._begin(None)
         self._schedule(0.0)
 
+    def let_go(self) -> None:
+        """Of the session, which is over and is told nothing any more (``parting.py``)."""
+        self._on_fenced = self._on_late = None
+
     def close(self) -> None:
         """Forgets everything; nothing is written any more."""
         self._over = True
@@ -320,6 +324,7 @@ class ConversationWriter:
         self._successor = successor
         self._wake.set()
         self._tell_fenced()
+        self.let_go()
 
     def _hand_on(self, number: int, item: Item | None) -> None:
         successor = self._successor

@@ -19,6 +19,7 @@ from handlers.modelling import Endpoint
 from phone.model import ModelServer
 from relay.closing import USUAL_PACE, Pace
 from relay.items import Item, load_item
+from relay.spans import Spans
 from relay.store.client import connect
 from tools.registry import ToolRegistry
 
@@ -40,6 +41,12 @@ def write_agent(
     return agents
 
 
+async def stored_history(redis: Redis, call_sid: str) -> list[Item]:
+    """What Redis holds of a call, in order."""
+    found: list[Any] = await redis.zrange(f"conversation:{{{call_sid}}}:items", 0, -1)
+    return [item for raw in found if (item := load_item(raw)) is not None]
+
+
 @dataclass
 class Running:
     """``url`` of the server; ``model`` answers as told by ``model.script``; ``redis`` is the store it uses."""
@@ -55,8 +62,7 @@ class Running:
         """What Redis holds of a call, in order, once ``until`` is true of it: it is written behind the call."""
         async with asyncio.timeout(within):
             while True:
-                found: list[Any] = await self.redis.zrange(f"conversation:{{{call_sid}}}:items", 0, -1)
-                items = [item for raw in found if (item := load_item(raw)) is not None]
+                items = await stored_history(self.redis, call_sid)
                 if until(items):
                     return items
                 await asyncio.sleep(0.01)
@@ -75,11 +81,12 @@ async def running(
     extra_tools: Callable[[ToolRegistry], None] | None = None,
     rehearsal: bool = False,
     after_call: Pace = USUAL_PACE,
+    spans: Spans | None = None,
 ) -> AsyncIterator[Running]:
     """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names. ``model_url``:
     of an endpoint elsewhere, in place of ``model``. ``extra_tools``: adds tools of the test's own, which its agents may
     name. ``rehearsal``: the model plays the agents' scripts, and is asked for them by name. ``after_call``: when what
-    follows a call is done."""
+    follows a call is done. ``spans``: what its calls are told to."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
@@ -93,7 +100,12 @@ async def running(
     async with model or ModelServer() as server:
         endpoint = Endpoint(model_url or server.url, "test-key", rehearsal=rehearsal)
         app = await build_app(
-            settings, redis_url=redis_url, endpoint=endpoint, extra_tools=extra_tools, after_call=after_call
+            settings,
+            redis_url=redis_url,
+            endpoint=endpoint,
+            extra_tools=extra_tools,
+            after_call=after_call,
+            spans=spans,
         )
         options: dict[str, Any] = {"access_log": None, "shutdown_timeout": 0.1, "auto_decompress": False}
         runner = web.AppRunner(app, **options)

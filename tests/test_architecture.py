@@ -37,6 +37,7 @@ LIBRARIES = {
     "click": ("commands/",),
     "uvloop": ("commands/", "phone/"),
     "prometheus_client": ("relay/telemetry.py", "relay/genai.py", "handlers/health.py"),
+    "opentelemetry": ("handlers/otel/",),
     "pydantic_settings": ("config/settings.py", "config/values.py"),
 }
 """Libraries that stay behind one seam, and where that is."""
@@ -57,6 +58,8 @@ MAKERS = {
     "Settings",
     "Telemetry",
     "connect",
+    "OTLPSpanExporter",
+    "TracerProvider",
     "create_default_context",
     "create_ssl_context",
     "from_url",
@@ -130,6 +133,7 @@ def test_only_settings_read_the_environment() -> None:
         "commands/listening.py",  # what systemd tells a process
         "commands/dev/child.py",  # told in its place
         "commands/dev/command.py",  # handed on to the servers it starts
+        "handlers/otel/start.py",  # the switch of a library that reads its own variables itself
     }
     found = {
         name(file)

@@ -117,6 +117,10 @@ class Tickets:
         self._used = UsedTickets() if used is None else used
         self._record_deadline = record_deadline
 
+    def __len__(self) -> int:
+        """How many first uses this process remembers."""
+        return len(self._used)
+
     def mint(self, call_sid: str, agent: str, now: float) -> str:
         """A new ticket for this call. ``now`` in epoch seconds."""
         expires, ticket_id, name = str(int(now + self._lifetime)), secrets.token_urlsafe(12), quote(agent, safe="")

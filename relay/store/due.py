@@ -4,7 +4,8 @@
 ``{<name>}:leases``   hash: what somebody is at work on -> the end of their lease
 ``{<name>}:again``    hash: what was asked for meanwhile -> when
 
-A crash is a lease that passes. Times are the processes' own: their clocks are to agree to within a few seconds.
+A name is that of one kind of work: a process that does not know it leaves it alone. A crash is a lease that passes.
+Times are the processes' own: their clocks are to agree to within a few seconds.
 """
 
 from __future__ import annotations

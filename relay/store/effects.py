@@ -1,7 +1,7 @@
 """Tools with a side effect, each wish carried out once: ``conversation:{id}:effects``.
 
 A hash: tool and a keyed digest of its canonical arguments ->
-``{"owner", "epoch", "status": "running"|"done", "output"}``.
+``{"v", "owner", "epoch", "status": "running"|"done", "output"}`` (``v``: see ``relay/versions.py``).
 The owner names one attempt (a tool call's id and its session), so a repeated ``begin`` is answered as the first was.
 
     begin     -> Begun       carry it out, then ``finish``; or ``withdraw`` if it is not carried out after all
@@ -23,8 +23,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-import orjson
-
+from relay import versions
 from relay.errors import Fenced
 from relay.store.client import translate
 from relay.store.history import state_key
@@ -88,7 +87,9 @@ class Effects:
                 )
         if found is None:
             raise Fenced("a newer session owns this conversation")
-        entry = orjson.loads(found)
+        entry = versions.load(found)
+        if entry is None:
+            return InDoubt()  # a newer version's
         if entry["status"] == "done":
             return Answered(entry["output"])
         return Begun() if entry["owner"] == owner else InDoubt()
@@ -125,7 +126,7 @@ class Effects:
 
 
 def _entry(owner: str, epoch: int, status: str, output: str = "") -> bytes:
-    return orjson.dumps({"owner": owner, "epoch": epoch, "status": status, "output": output})
+    return versions.dump({"owner": owner, "epoch": epoch, "status": status, "output": output})
 
 
 __all__ = ["Answered", "Beginning", "Begun", "Effects", "InDoubt", "effects_key"]

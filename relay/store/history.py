@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 import orjson
+import structlog
 
 from relay.errors import Fenced, MissingWrite
 from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY, whole_words, words
@@ -29,6 +30,8 @@ from relay.store.scripts import script, text
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+log = structlog.get_logger()
 
 MOST_ITEMS = 2000  # what one load returns at most, the newest; a call has far fewer
 MISSING = 2  # what the script answers when the write before is gone
@@ -107,8 +110,11 @@ class History:
         before, members, fields = reply
         scores = [int(float(score)) for score in members[1::2]]
         loaded = zip(scores, map(load_item, members[::2]), strict=True)
+        entries = [(position, item) for position, item in loaded if item is not None]
+        if left_out := len(scores) - len(entries):
+            log.warning("items of a newer version left out", conversation=conversation, count=left_out)
         return Loaded(
-            entries=[(position, item) for position, item in loaded if item is not None],
+            entries=entries,
             base=scores[-1] + 1 if scores else 0,
             state=dict(zip(map(text, fields[::2]), map(text, fields[1::2]), strict=True)),
             before=int(before),

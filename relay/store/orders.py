@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-import orjson
-
+from relay import versions
 from relay.errors import StoreError
 from relay.store.client import translate
 from relay.store.people import is_known, person_key
@@ -115,15 +114,18 @@ class Orders:
             )
         if found is None:
             raise TooManyOrders("the person has as many orders as are kept")
-        number, order, new = found
-        return _load(int(number), order), bool(new)
+        number, stored, new = found
+        order = _load(int(number), stored)
+        if order is None:
+            raise StoreError("this order was placed by a newer version")
+        return order, bool(new)
 
     async def all(self, person: str) -> tuple[Order, ...]:
         """The person's orders, the newest first."""
         with translate():
             found = await cast(Any, self._redis.hgetall(orders_key(person)))
         since = self._clock() - self._life(person)
-        orders = [_load(int(text(number)), order) for number, order in found.items()]
+        orders = [order for number, raw in found.items() if (order := _load(int(text(number)), raw)) is not None]
         return tuple(sorted((o for o in orders if o.placed > since), key=lambda o: (o.placed, o.number), reverse=True))
 
     async def forget(self, person: str) -> int:
@@ -139,7 +141,7 @@ class Orders:
 
 def _dump(draft: Draft, key: str, placed: int) -> bytes:
     lines = [[line.text, line.quantity, line.cents] for line in draft.lines]
-    return orjson.dumps(
+    return versions.dump(
         {
             "key": key,
             "placed": placed,
@@ -152,12 +154,15 @@ def _dump(draft: Draft, key: str, placed: int) -> bytes:
     )
 
 
-def _load(number: int, order: bytes | str) -> Order:
-    data = orjson.loads(order)
+def _load(number: int, order: bytes | str) -> Order | None:
+    """None for one of a newer version."""
+    data = versions.load(order)
+    if data is None:
+        return None
     return Order(
         number,
         data["kind"],
-        tuple(OrderLine(*line) for line in data["lines"]),
+        tuple(OrderLine(*line[:3]) for line in data["lines"]),
         data["cents"],
         data["minutes"],
         data["placed"] / 1000,

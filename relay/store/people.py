@@ -16,8 +16,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-import orjson
-
+from relay import versions
 from relay.store.client import translate
 from relay.store.person import (
     CALL,
@@ -113,7 +112,7 @@ class People:
         if not is_known(person):
             return
         entry = {"at": call.at, "summary": call.summary, "follow_ups": list(call.follow_ups)}
-        fields = {CALL + call.conversation: orjson.dumps(entry).decode()}
+        fields = {CALL + call.conversation: versions.dump(entry).decode()}
         if target := await self._fold(person, "call", fields):
             await self._fold(target, "call", fields)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 
-import orjson
+from relay import versions
 
 CALL = "call:"
 """What the fields of the calls a person is remembered by begin with."""
@@ -94,8 +94,7 @@ def load_person(person: str, found: Mapping[str, str], *, memory: bool) -> Perso
 def _calls(found: Mapping[str, str]) -> tuple[EarlierCall, ...]:
     calls = []
     for name, value in found.items():
-        if name.startswith(CALL):
-            entry = orjson.loads(value)
+        if name.startswith(CALL) and (entry := versions.load(value)) is not None:
             calls.append(
                 EarlierCall(name.removeprefix(CALL), entry["at"], entry["summary"], tuple(entry["follow_ups"]))
             )

@@ -23,6 +23,8 @@ from benchmarks.faults import Heard, faults
 from benchmarks.faults import Plan as Faults
 from benchmarks.idle import idle
 from benchmarks.interrupts import Plan, Tally, _Caller, interrupts
+from benchmarks.noisy import Plan as Noise
+from benchmarks.noisy import noisy
 from benchmarks.processes import BenchError, Cores, Endpoint, child
 from benchmarks.speculation import Plan as Speaking
 from benchmarks.speculation import speculation
@@ -146,6 +148,17 @@ async def test_faults_are_met(tmp_path: Path) -> None:
     assert saved["with_faults"]["faults"].keys() <= {"cut", "500"}
     assert saved["without_faults"]["whole"] == saved["without_faults"]["requests"] == 12
     assert saved["further_a_turn_without_faults"] == 0
+
+
+async def test_noise_is_compared_with_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those who talk are answered with and without it, and what the relay takes of the core is told of both."""
+    monkeypatch.setattr("benchmarks.noisy.PAUSE", (0.05, 0.1))
+    await noisy(Noise(calls=2, seconds=0.5, kinds=("flood",), script=Script("0.002", "0.001", tokens=3)))
+    saved = orjson.loads((tmp_path / "results" / "noisy.json").read_bytes())
+    assert saved["quiet_ms"]["flood"]["p50"] > 0
+    assert saved["noisy_ms"]["flood"]["p50"] > 0
+    assert len(saved["core_busy"]["flood"]) == len(saved["no_core"]["flood"]) == 2
+    assert saved["times"]["flood"].keys() == {"p50", "p99"}
 
 
 SORRY = "I am sorry."
@@ -311,7 +324,9 @@ async def test_bytes_take_their_time_and_keep_their_order() -> None:
         await writer.wait_closed()
 
 
-@pytest.mark.parametrize("name", ["", "latency", "interrupts", "speculation", "faults", "warm", "idle", "transport"])
+@pytest.mark.parametrize(
+    "name", ["", "latency", "interrupts", "speculation", "faults", "warm", "noisy", "idle", "transport", "soak"]
+)
 def test_every_benchmark_has_help(name: str) -> None:
     """The command says what there is, and nothing is measured by asking."""
     done = CliRunner().invoke(main, [*name.split(), "--help"])

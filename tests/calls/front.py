@@ -55,13 +55,22 @@ class Front:
         if self._pipes:
             await asyncio.wait(self._pipes)
 
+    def _choose(self) -> str:
+        """Where the next connection goes."""
+        return self._target
+
+    def _passed_on(self, target: str, there: asyncio.StreamWriter) -> None:
+        """A connection is open to this target."""
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there = urlsplit(self._target)
+        target = self._choose()
+        there = urlsplit(target)
         try:
             far_reader, far_writer = await asyncio.open_connection(there.hostname, there.port)
         except OSError:
             writer.transport.abort()
             return
+        self._passed_on(target, far_writer)
         for each in (writer, far_writer):
             self._open.add(each)
         ways = ((reader, far_writer, lambda data: self.rewrite(data)), (far_reader, writer, bytes))

@@ -176,7 +176,7 @@ async def test_the_waterfall_of_a_turn(masked: Operator) -> None:
     assert told["rounds"][0]["outcome"] == "cancelled"
     for turn in (told, stopped):
         assert abs(sum(turn["segments_ms"].values()) - turn["first_text_ms"]) <= 0.4
-    assert found["slowest_ms"] == round(max(turn["first_text_ms"] for turn in (named, told, stopped)))
+    assert abs(found["slowest_ms"] - max(turn["first_text_ms"] for turn in (named, told, stopped))) <= 0.6
     written = sum(1 for frame in call.frames if isinstance(frame, Text) and frame.token)
     counted = [frame for turn in turns_of(found) for frame in turn["frames"] if frame["type"] == "text"]
     assert sum(frame["count"] for frame in counted) == written
@@ -221,7 +221,8 @@ async def test_a_call_that_is_going_on(masked: Operator) -> None:
         await call.reply()
         found = await masked.until(f"conversations/{call.record.call_sid}", lambda found: len(turns_of(found)) == 1)
         assert (found["live"], found["outcome"], found["ended"]) == (True, "live", None)
-        assert (found["turns"], found["slowest_ms"]) == (1, round(turns_of(found)[0]["first_text_ms"]))
+        assert found["turns"] == 1
+        assert abs(found["slowest_ms"] - turns_of(found)[0]["first_text_ms"]) <= 0.6
         await masked.until("conversations?outcome=live", lambda page: len(page["conversations"]) == 1)
         await call.hang_up()
     found = await masked.ended(call)

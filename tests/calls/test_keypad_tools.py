@@ -112,6 +112,8 @@ async def all_stored(redis: Redis) -> bytes:
                 values += [part for pair in (await redis.hgetall(key)).items() for part in pair]
             case b"string":
                 values.append(await redis.get(key) or b"")
+            case b"stream":
+                values += [part for _, fields in await redis.xrange(key) for part in fields.values()]
             case other:
                 raise AssertionError(f"nobody has looked into a {other!r}")
     return b"\n".join(values)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from config.settings import Settings, load_settings, platform
+from config.settings import Settings, hand_on, load_settings, platform
 from config.values import CHECKOUT
 from relay.errors import ConfigError
 
@@ -442,6 +442,15 @@ def test_env_file_of_the_checkout(tmp_path: Path) -> None:
         check=True,
     ).stdout
     assert printed.split() == ["1", "3", str(package.parent / "data")]
+
+
+def test_variables_of_libraries_are_handed_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What the file has for a library goes into the environment where that has not got it; nothing else does."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("OTEL_SERVICE_NAME=desk\nOTEL_TRACES_SAMPLER=always_on\nPORT=1\nOTEL_LOG_LEVEL=\n")
+    environ = {"OTEL_TRACES_SAMPLER": "always_off"}
+    hand_on("OTEL_", environ=environ)
+    assert environ == {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_SERVICE_NAME": "desk"}
 
 
 def test_unreadable_env_file(tmp_path: Path) -> None:

@@ -154,6 +154,31 @@ async def test_a_flood_is_dropped(relay: Running) -> None:
     assert 0 < asked < 100
 
 
+async def test_a_peer_that_floods_is_left(relay: Running) -> None:
+    """With more than a thousand frames over the rate within a second the call ends at once, and others go on."""
+    relay.model.behaviour = lambda ask: Reply("Still here.")
+    async with Caller(relay.url, pace=FAST) as other, plain_socket(relay, await first_frame(relay)) as socket:
+        await other.greeting_played()
+        with pytest.raises(ConnectionError):
+            for _ in range(100_000):
+                await socket.send_str(dump(AgentSpeaking(False)))
+        found = await until(relay, "relay_calls_ended_total{reason=flood}", 1)
+        assert 1000 <= found["relay_frames_rejected_total{reason=flood}"] < 3000
+        await other.say("Are you there?")
+        assert await other.reply() == "Still here."
+
+
+async def test_prompts_beyond_what_anybody_says_are_dropped(relay: Running) -> None:
+    """Each may cost a request to the model: of more than 20 in a second the rest is counted and not answered."""
+    relay.model.behaviour = lambda ask: Reply("Yes.")
+    async with plain_socket(relay, await first_frame(relay)) as socket:
+        for _ in range(60):
+            await socket.send_str(dump(Prompt("Hello?")))
+        await until(relay, "relay_frames_rejected_total{reason=flood}", 40)
+        assert await answer(socket) == "Yes."
+    assert len(relay.model.asked) <= 20
+
+
 async def test_a_peer_that_does_not_read_is_closed(relay: Running) -> None:
     """With more than 256 KiB unread the call ends: its model is stopped and the peer, should it read again, finds 1013
     behind what was written."""

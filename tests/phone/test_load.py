@@ -13,7 +13,7 @@ from aiohttp import web
 
 from phone.load import CallLost, Entrance, LoadCall
 from phone.signing import HEADER, sign
-from relay.frames import Text, encode
+from relay.frames import Dtmf, Prompt, Text, encode
 
 SID = "CA" + "1" * 32
 Serve = Callable[[web.WebSocketResponse, web.Request], Awaitable[Any]]
@@ -162,3 +162,28 @@ async def test_frames_twilio_would_refuse_are_counted() -> None:
         answer = await call.prompt("hello").ended(within=5)
         await call.close()
     assert (call.faults, answer.text) == (2, "hello ")
+
+
+async def test_a_call_may_be_left_in_any_way() -> None:
+    """Without a setup, with a code of one's own, without a word; what was encoded before goes out as it is."""
+    ended: asyncio.Queue[tuple[int | None, list[str]]] = asyncio.Queue()
+
+    async def watching(ws: web.WebSocketResponse, _: web.Request) -> None:
+        types = [orjson.loads(frame.data)["type"] async for frame in ws]
+        ended.put_nowait((ws.close_code, types))
+
+    async with server(watching) as url:
+        call = await LoadCall.open(Entrance(url), call_sid=SID, setup=False)
+        await call.close(1011)
+        assert await asyncio.wait_for(ended.get(), 5) == (1011, [])
+        call = await LoadCall.open(Entrance(url), call_sid=SID)
+        call.write(call.encoded([Prompt("Hi", "en-US"), Dtmf("1")]) * 2)
+        await call.close()
+        said = ["setup", *["prompt", "dtmf"] * 2]
+        assert await asyncio.wait_for(ended.get(), 5) == (1000, said)
+        call = await LoadCall.open(Entrance(url), call_sid=SID)
+        call.drop()
+        code, _ = await asyncio.wait_for(ended.get(), 5)
+        assert code == 1006
+        with pytest.raises(CallLost):
+            call.write(b"")

@@ -12,13 +12,13 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from relay.aftercall import AfterCalls
+from relay.aftercall import MOST_A_ROUND, WRITERS, AfterCalls
 from relay.closing import Closing, Pace
 from relay.errors import ChannelUnavailable, ModelUnavailable
 from relay.items import AssistantItem, Item, UserItem, dump_item
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream
 from relay.report import Waits
-from relay.store.archive import Archive
+from relay.store.archive import Archive, day_key
 from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.forgetting import Forgetting
@@ -352,6 +352,17 @@ async def test_nobody_tells_of_the_end(house: House) -> None:
     assert [report["outcome"] for report in post.reports] == ["lost"]
 
 
+async def test_how_a_call_ended_is_on_record_without_reports(house: House) -> None:
+    """Who asks for none finds it with the call, and one record in the log tells it once."""
+    after = house.process()
+    await house.call(after, reason="dropped")
+    house.clock.passes(PACE.waits.lost)
+    with capture_logs() as logs:
+        await house.done()
+    assert (await house.archive.read(CALL)).after["outcome"] == "lost"
+    assert [each["outcome"] for each in logs if each["event"] == "call over for good"] == ["lost"]
+
+
 async def test_a_report_is_tried_again(house: House) -> None:
     """With growing waits, the same bytes each time, whatever process does it; the summary is made once."""
     model, post = Summer(), Post(failing=3)
@@ -579,6 +590,38 @@ async def test_one_that_cannot_be_written_does_not_hold_up_the_others(house: Hou
     await house.redis.delete(person_key("phone:+15550000001"))
     await house.written(after)
     assert await house.archive.listed("CA0", BEGUN) and await house.archive.listed(CALL, BEGUN)
+
+
+async def test_one_that_is_slow_does_not_hold_up_the_others(house: House) -> None:
+    """News of many calls are written side by side, and those that are left over before long."""
+    gate, reached = asyncio.Event(), asyncio.Event()
+
+    class Slow(People):
+        async def seen(self, person: str, at_ms: int) -> str:
+            if person == ANN:
+                reached.set()
+                await gate.wait()
+            return await super().seen(person, at_ms)
+
+    due = Due(house.redis, "aftercall", PACE.lease)
+    closing = Closing(house.archive, house.people, model=None, pace=PACE, now_ms=house.clock)
+    after = AfterCalls(due, house.archive, Slow(house.redis), closing, pace=PACE, now_ms=house.clock)
+    house.running.append(after)
+    after.begun(CALL, ANN, BEGUN)
+    for number in range(MOST_A_ROUND):
+        after.begun(f"CA{number + 2}", "phone:+15557654321", BEGUN)
+    after.start()
+    await asyncio.wait_for(reached.wait(), 3)
+
+    async def listed() -> int:
+        return int(await house.redis.zcard(day_key(BEGUN)))
+
+    async with asyncio.timeout(3):
+        while await listed() < WRITERS - 1:  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    gate.set()
+    await house.written(after)
+    assert await listed() == MOST_A_ROUND + 1
 
 
 async def test_leaving_lets_what_is_under_way_end(house: House) -> None:

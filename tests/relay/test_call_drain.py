@@ -84,6 +84,27 @@ def test_words_that_come_late_are_left_for_the_next_session() -> None:
     assert driver.items[-1] == UserItem("And now?")
 
 
+def test_words_that_cross_with_the_end_are_left_too() -> None:
+    """What was on its way when ``end`` was sent is on record; words behind an end for good are nobody's."""
+    driver = drained(answered())
+    driver.wait(LIMIT)
+    assert driver.ended == HANDED
+    driver.prompt("One more thing")
+    driver.hang_up()
+    assert driver.items[-1] == UserItem("One more thing")
+
+    over = started()
+    over.prompt("Bye")
+    over.say("Goodbye.", call("end_call"))
+    over.reader()
+    over.finish("end_call", done("{}", EndCall()))
+    over.wait(LIMIT)
+    assert over.ended == End(None, "agent")
+    items = over.items
+    over.prompt("One more thing")
+    assert over.items == items
+
+
 def test_a_caller_who_speaks_over_the_line_does_not_stop_it() -> None:
     """An interrupt is given the time of a prompt; then the call is handed on all the same."""
     driver = drained(answered())

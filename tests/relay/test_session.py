@@ -90,6 +90,9 @@ class Line:
         self.closed.append((code, reason))
         self._frames.put_nowait(None)
 
+    def abort(self) -> None:
+        self._frames.put_nowait(None)
+
     @property
     def closed_cleanly(self) -> bool:
         return False

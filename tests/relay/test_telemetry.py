@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 
 import pytest
 
@@ -93,3 +94,20 @@ async def test_the_longest_lag_is_told_once() -> None:
     await asyncio.wait([watch])
     assert telemetry.lag_peak() > 0
     assert telemetry.lag_peak() == 0
+
+
+async def test_what_a_process_holds_can_be_seen() -> None:
+    """Tasks, entries of its memories and the process' own figures are counted whenever somebody looks."""
+    telemetry, calls = Telemetry(), ["one"]
+    telemetry.remembers("calls", calls)
+    calls.append("another")
+    lines = telemetry.render().decode().splitlines()
+    assert "relay_tasks 1.0" in lines
+    assert 'relay_remembered{what="calls"} 2.0' in lines
+    if sys.platform == "linux":  # the library reads /proc
+        assert any(line.startswith("process_open_fds ") for line in lines)
+
+
+def test_metrics_are_shown_without_an_event_loop() -> None:
+    """Whoever asks from elsewhere is told of no tasks."""
+    assert "relay_tasks 0.0" in Telemetry().render().decode().splitlines()

@@ -98,7 +98,7 @@ async def test_orders_live_beside_their_person(orders: Orders, redis: Redis) -> 
     assert orders_key(ANN) == f"{person_key(ANN)}:orders" == "person:{phone:+15551234567}:orders"
     await orders.place(ANN, order_key("CA1", "pizza"), PIZZA)
     (stored,) = (await redis.hgetall(orders_key(ANN))).values()
-    assert set(orjson.loads(stored)) == {"key", "placed", "kind", "lines", "cents", "minutes", "address"}
+    assert set(orjson.loads(stored)) == {"v", "key", "placed", "kind", "lines", "cents", "minutes", "address"}
 
 
 async def test_forget_deletes_all_of_a_person(orders: Orders) -> None:
