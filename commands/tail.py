@@ -100,11 +100,11 @@ async def follow(
             except _Lost as lost:
                 if not connected:
                     raise NotTold(str(lost)) from None
-            if not failures:
-                note("the connection is lost; trying again")
-            first, longest = again
+                if not failures:
+                    note("the connection is lost; trying again")
+                failures += 1
+            first, longest = again  # a stream that has ended in order goes on without a word
             await asyncio.sleep(min(longest, first * 2.0 ** min(failures, 16)))
-            failures += 1
 
 
 async def _events(http: aiohttp.ClientSession, base: str) -> AsyncGenerator[dict[str, Any], None]:

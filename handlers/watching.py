@@ -50,11 +50,13 @@ log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class Pace:
     """Seconds. ``ping``: of silence after which a comment is sent; ``together``: in which events are sent as one piece;
-    ``write``: for a watcher to read a piece, else it is cut off."""
+    ``write``: for a watcher to read a piece, else it is cut off; ``longest``: of a stream, for who comes again is
+    admitted anew."""
 
     ping: float = 15.0
     together: float = 0.25
     write: float = 10.0
+    longest: float = 3600.0
 
 
 USUAL_PACE = Pace()
@@ -161,11 +163,13 @@ class Watching:
             raise problem(503, "too_many", f"{self._most} watch this process already.", {"Retry-After": "10"})
         watcher = Watcher(request.query.get("conversation", ""), encode(self._state()), self._room)
         response = web.StreamResponse(headers=HEADERS)
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._pace.longest
         self._watchers.add(watcher)
         try:
             await response.prepare(request)
             await response.write(f"retry: {RETRY}\n\n".encode())
-            while not watcher.over:
+            while not watcher.over and clock() < until:
                 piece = await watcher.next(self._pace)
                 async with asyncio.timeout(self._pace.write):
                     await response.write(piece)

@@ -14,9 +14,9 @@ from relay.changes import Changes
 from relay.ending import Ending, handover
 from relay.events import End, Order, SayLine, StartTimer
 from relay.items import OPERATOR
-from relay.listening import Listening
+from relay.listening import EARLY, Listening
 from relay.rules import CallRules
-from relay.speaking import Outbox, Speaking
+from relay.speaking import SETTLE_GRACE, Outbox, Speaking
 from relay.toolbox import EndCall, SwitchAgent, Transfer
 from relay.turns import Turns
 
@@ -103,11 +103,14 @@ class Operating:
         """Looks again by itself where only time tells."""
         if self._speaking.open or not self._turns.floor_free or self._listening.left(self._out.now):
             return False
-        end = self._speaking.end() if self._rules.preemptible else None
-        if end is None or not self._speaking.busy:
+        if not self._rules.preemptible or not self._speaking.busy:
             return True
-        self._out.add(StartTimer("operator", end - self._out.now))  # our next words would cut what is being said
-        return False
+        # Our next words would cut what is being said. Proof of it may never come to an end: then the clock tells.
+        latest = self._speaking.ledger.expected_end() + SETTLE_GRACE
+        left = min(self._speaking.end() or latest, latest) - self._out.now
+        if left > EARLY:
+            self._out.add(StartTimer("operator", left))
+        return left <= EARLY
 
     def _say(self, text: str) -> None:
         self._speaking.aside(0, text, OPERATOR, self._speaking.tongue(self._speaking.language))

@@ -222,6 +222,13 @@ async def test_silence_is_broken_by_a_comment(redis: Redis) -> None:
                 await asyncio.sleep(0.005)
 
 
+async def test_a_stream_does_not_last_for_ever(redis: Redis) -> None:
+    """Who comes again is admitted anew, or is not."""
+    pace = Pace(ping=0.01, together=0.0, longest=0.05)
+    async with process(redis, pace=pace) as here, watching(here.url) as stream:
+        assert [event["event"] for event in await stream.rest()] == ["status"]
+
+
 async def test_events_close_together_are_one_piece(redis: Redis) -> None:
     """Many watchers of many calls cost little."""
     async with process(redis, pace=Pace(together=0.05)) as here, watching(here.url) as stream:

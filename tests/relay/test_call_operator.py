@@ -144,6 +144,17 @@ def test_a_line_cuts_nothing_where_speech_gives_way() -> None:
     assert "agent (interrupted)" not in " ".join(driver.story)
 
 
+def test_a_line_does_not_wait_for_proof_that_never_comes() -> None:
+    """Where speech gives way: what must have been said by the clock has been."""
+    driver = answered("Hello there, and welcome to the house.", preemptible=True)
+    driver.played("Hello there,")
+    driver.order(LINE)
+    driver.wait(4.0)
+    assert LINE.text not in driver.frames
+    driver.wait(4.0)
+    assert driver.frames[-2:] == [LINE.text, CLOSE]
+
+
 def test_lines_keep_their_order_and_their_number() -> None:
     """Those that wait are said one after the other; too many are refused."""
     driver = started()
