@@ -69,11 +69,11 @@ class Drain:
             over = ending.done()
             ending.cancel()
             hurried.cancel()
-        self.handing_on = True
+        self.handing_on, self._gone_by = True, self._clock()
         if over:
             return
         log.info("handing on", calls=calls.calls)
-        self._gone_by = self._clock() + HAND_ON_SECONDS
+        self._gone_by += HAND_ON_SECONDS
         hand_on(HAND_ON_SECONDS)
         await _within(HAND_ON_SECONDS + CLOSE_AFTER_END + 1.0, calls.none_open())
         self._gone_by = self._clock()

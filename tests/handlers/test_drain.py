@@ -55,6 +55,7 @@ async def test_calls_that_end_in_time_are_not_handed_on() -> None:
     await asyncio.wait_for(leaving, 5)
     assert asyncio.get_running_loop().time() - before >= LINGER_SECONDS - 0.1
     assert calls.handed == []
+    assert drain.pause() == 4  # for one whose session's end is told later than that
 
 
 async def test_a_call_that_comes_back_is_waited_for() -> None:
