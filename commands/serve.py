@@ -17,6 +17,7 @@ import structlog
 from aiohttp import web
 
 from commands.listening import BACKLOG, READY, cannot_listen, inherited_sockets, notify, supervised
+from config.agents import agent_folders
 from config.settings import Settings, hand_on, load_settings
 from handlers.app import build_app
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
@@ -184,6 +185,7 @@ async def _rehearsal(settings: Settings, stack: AsyncExitStack) -> Endpoint:
     """Without a model there is one that plays the agents' scripts, as an endpoint like any other."""
     from phone.model import rehearsal_server
 
+    agent_folders(settings.agents_dir)
     try:
         server = rehearsal_server(settings.agents_dir, default=settings.default_agent)
     except ValueError as error:

@@ -152,6 +152,23 @@ async def build_app(
     events, figures = Events(worker), Figures(redis, telemetry, worker)
     events.subscribe(figures.told)
     traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
+
+    def left(call_sid: str) -> None:
+        """A session of the call is over."""
+        drain.expect(call_sid)
+        after_calls.left(call_sid)
+
+    def expect(call_sid: str) -> None:
+        """Its next session is on its way."""
+        drain.expect(call_sid)
+        intake.room.expect(call_sid)
+
+    def ended(call_sid: str, outcome: Outcome) -> None:
+        """Twilio has told the end of a session, or of the call."""
+        if outcome not in ("resume", "returned"):
+            drain.settle(call_sid)
+        after_calls.ended(call_sid, outcome)
+
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
@@ -167,7 +184,7 @@ async def build_app(
         intake,
         foreseen=warmth.expect,
         begun=after_calls.begun,
-        left=after_calls.left,
+        left=left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
         trail=traces.of if watched else untraced,
@@ -176,10 +193,8 @@ async def build_app(
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
-    connector = Connector(gate, agents, settings.default_agent, tickets, pause=drain.pause, expect=intake.room.expect)
-    handover = Handover(
-        gate, connector, memory, destination_of(settings), people=stores.people, ended=after_calls.ended
-    )
+    connector = Connector(gate, agents, settings.default_agent, tickets, pause=drain.pause, expect=expect)
+    handover = Handover(gate, connector, memory, destination_of(settings), people=stores.people, ended=ended)
     voice = VoiceWebhooks(
         gate,
         connector,
@@ -188,7 +203,7 @@ async def build_app(
         people=stores.people,
         intake=intake,
         resume_limit=settings.resume_limit,
-        ended=after_calls.ended,
+        ended=ended,
         draining=lambda: drain.begun,
         fresh=watch_agents.fresh,
     )
@@ -224,7 +239,7 @@ async def build_app(
     def unanswered(call_sid: str, outcome: Outcome) -> None:
         """The call is over, and had perhaps no session."""
         intake.room.forget(call_sid)
-        after_calls.ended(call_sid, outcome)
+        ended(call_sid, outcome)
 
     add_routes(
         app,

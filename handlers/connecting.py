@@ -104,21 +104,24 @@ def returned_note(parameters: Mapping[str, str]) -> str:
 @dataclass(frozen=True, slots=True)
 class Place:
     """How far a call has come. ``attempt``: sessions before this one. ``returns``: times nobody took it. ``handed``:
-    times it was handed on by a process that left. ``second``: the first provider of speech has failed."""
+    times it was handed on by a process that left. ``told``: the caller was told of that last, and has not been talked
+    to since. ``second``: the first provider of speech has failed."""
 
     attempt: int = 0
     returns: int = 0
     handed: int = 0
+    told: bool = False
     second: bool = False
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Place:
         """From the query of a URL of ours; whatever makes no sense there counts as the beginning."""
         attempt, returns, handed = (_count(query.get(name, "")) for name in ("attempt", "returns", HANDED))
-        return cls(attempt, returns, handed, query.get(PROVIDER) == SECOND)
+        return cls(attempt, returns, handed, query.get("told") == "1", query.get(PROVIDER) == SECOND)
 
-    def next(self, *, returned: bool = False, handed: bool = False) -> Place:
-        return replace(self, attempt=self.attempt + 1, returns=self.returns + returned, handed=self.handed + handed)
+    def next(self, *, returned: bool = False, handed: bool = False, told: bool = False) -> Place:
+        returns, times = self.returns + returned, self.handed + handed
+        return replace(self, attempt=self.attempt + 1, returns=returns, handed=times, told=told)
 
     def query(self, agent: str, **more: str) -> str:
         words = {"attempt": str(self.attempt), "agent": agent}
@@ -126,6 +129,8 @@ class Place:
             words["returns"] = str(self.returns)
         if self.handed:
             words[HANDED] = str(self.handed)
+        if self.told:
+            words["told"] = "1"
         if self.second:
             words[PROVIDER] = SECOND
         return urlencode(words | more)
@@ -180,10 +185,9 @@ class Connector:
         closed: bool = False,
         returned: str = "",
         language: str = "",
-        handed: bool = False,
     ) -> str:
         """TwiML that connects the call. Only its first session is greeted, and begins the recording. ``language``: the
-        caller's, as far as it is known. ``handed``: the session before has handed it on."""
+        caller's, as far as it is known."""
         self._expect(call_sid)
         parameters = {TICKET: self._tickets.mint(call_sid, agent.name, self.now())}
         if place.attempt:
@@ -196,7 +200,7 @@ class Connector:
             parameters[RETURNED] = returned
         if language:
             parameters[LANGUAGE] = language
-        if handed:
+        if place.told:
             parameters[HANDED] = "1"
         first = not place.attempt
         return twiml.connect(

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
@@ -36,10 +37,6 @@ class OpenCalls(Protocol):
         """Returns when there are none."""
         ...
 
-    async def some_open(self) -> None:
-        """Returns when there are some."""
-        ...
-
 
 class Drain:
     """``seconds``: how long calls may go on by themselves. Used once; ``hurry`` at any time, from the event loop."""
@@ -48,8 +45,9 @@ class Drain:
         self._seconds = seconds
         self._clock = clock
         self._hurried = asyncio.Event()
+        self._awaited: OrderedDict[str, float] = OrderedDict()  # calls without a socket: until when, the soonest first
+        self._settled = asyncio.Event()
         self._gone_by = math.inf  # when the last call is handed on
-        self._left = 0  # calls, so far as is known
         self.begun = False
         self.handing_on = False
         """No session of a call is begun here any more, not even of one that is known."""
@@ -60,7 +58,7 @@ class Drain:
         ``hand_on``: has every session hand its call back within so many seconds."""
         self.begun = True
         log.info("leaving", calls=calls.calls)
-        if not calls.calls:
+        if not calls.calls and not self._longest():
             return
         async with asyncio.TaskGroup() as group:
             ending = group.create_task(self._ended(calls), name="drain: calls end")
@@ -69,21 +67,41 @@ class Drain:
             over = ending.done()
             ending.cancel()
             hurried.cancel()
-        self.handing_on = True
+        self.handing_on, self._gone_by = True, self._clock()
         if over:
             return
         log.info("handing on", calls=calls.calls)
-        self._gone_by = self._clock() + HAND_ON_SECONDS
+        self._gone_by += HAND_ON_SECONDS
         hand_on(HAND_ON_SECONDS)
         await _within(HAND_ON_SECONDS + CLOSE_AFTER_END + 1.0, calls.none_open())
         self._gone_by = self._clock()
         await asyncio.sleep(LINGER_SECONDS)
 
     async def _ended(self, calls: OpenCalls) -> None:
-        """Returns when there are no calls, and a moment later still none: one whose session broke comes back."""
-        while calls.calls:
+        """Returns when there are no calls, and Twilio is about to ask for none."""
+        while True:
             await calls.none_open()
-            await _within(LINGER_SECONDS, calls.some_open())
+            if not (left := self._longest()):
+                return
+            self._settled.clear()
+            await _within(left, self._settled.wait())
+
+    def expect(self, call_sid: str) -> None:
+        """Twilio is about to ask how this call goes on, or to open its socket: the port is kept for it a moment."""
+        now = self._clock()
+        while self._awaited and next(iter(self._awaited.values())) <= now:
+            self._awaited.popitem(last=False)
+        self._awaited[call_sid] = now + LINGER_SECONDS
+        self._awaited.move_to_end(call_sid)
+
+    def settle(self, call_sid: str) -> None:
+        """It has asked, and asks for nothing more here."""
+        if self._awaited.pop(call_sid, None) is not None:
+            self._settled.set()
+
+    def _longest(self) -> float:
+        """Seconds for which the last of those calls is awaited, 0.0 for none."""
+        return max(0.0, next(reversed(self._awaited.values()), 0.0) - self._clock())
 
     def hurry(self) -> None:
         """Calls are handed on now."""
@@ -98,7 +116,7 @@ class Drain:
         return math.ceil(max(0.0, self._gone_by - self._clock()) + LINGER_SECONDS + START_SECONDS)
 
 
-async def _within(timeout: float, coming: Awaitable[None]) -> None:
+async def _within(timeout: float, coming: Awaitable[object]) -> None:
     """Waits for it, so many seconds at the most."""
     try:
         async with asyncio.timeout(timeout):

@@ -147,7 +147,7 @@ class RelaySocket:
         self._upgrading = upgrading
         self._leaving = leaving
         self.calls = 0  # sockets open now
-        self._some_open, self._none_open = asyncio.Event(), asyncio.Event()
+        self._none_open = asyncio.Event()
         self._none_open.set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
@@ -171,14 +171,12 @@ class RelaySocket:
         socket = AiohttpSocket(ws, transport, request.protocol)
         self.calls += 1
         self._none_open.clear()
-        self._some_open.set()
         try:
             await self._call(socket)
         finally:
             self.calls -= 1
             if not self.calls:
                 self._none_open.set()
-                self._some_open.clear()
             socket.release()
             if socket.broken:
                 self._telemetry.frames_rejected.labels(socket.broken).inc()
@@ -187,10 +185,6 @@ class RelaySocket:
     async def none_open(self) -> None:
         """Returns when no call is open."""
         await self._none_open.wait()
-
-    async def some_open(self) -> None:
-        """Returns when a call is open."""
-        await self._some_open.wait()
 
     async def _call(self, socket: AiohttpSocket) -> None:
         self._upgrading()

@@ -48,6 +48,9 @@ from relay.turns import TROUBLE
 OUT_OF_HOURS = "outside business hours"
 """Reasons of a hand-over that no agent has asked for, as a queue gets them."""
 
+UNOPENED = "64102"
+"""ErrorCode of a session whose websocket could not be opened: the caller has heard nothing of it."""
+
 log = structlog.get_logger(__name__)
 
 
@@ -60,6 +63,7 @@ class _Answer:
     language: str
     second: bool
     handed: bool
+    told: bool
 
 
 class VoiceWebhooks:
@@ -166,7 +170,8 @@ class VoiceWebhooks:
         elif outcome == "transfer" and destination.studio_flow:
             outcome = "transferred"  # nobody tells us of a flow's end
         language = handoff(form).get("language", "") or (state.language if state else "")
-        answer = _Answer(outcome, agent.name, language, second, handed)
+        told = handed or (place.told and form.get("ErrorCode") == UNOPENED)
+        answer = _Answer(outcome, agent.name, language, second, handed, told)
         self._delivered.put(keys, answer)
         log.info("session ended", call_sid=call_sid, attempt=place.attempt, outcome=outcome, **reported(form))
         if not machine:  # what answered has told that already
@@ -181,11 +186,9 @@ class VoiceWebhooks:
         agent, language = self._connector.named(answer.agent), answer.language
         match answer.outcome:
             case "resume":
-                following = replace(place.next(handed=answer.handed), second=answer.second)
+                following = replace(place.next(handed=answer.handed, told=answer.told), second=answer.second)
                 closed = self._connector.closed(agent, form)
-                return self._connector.connect(
-                    request, agent, call_sid, following, closed=closed, language=language, handed=answer.handed
-                )
+                return self._connector.connect(request, agent, call_sid, following, closed=closed, language=language)
             case "transfer" | "transferred":
                 data = handoff(form)
                 if data.get("reason") == TROUBLE:  # our own words, which are there in the caller's language

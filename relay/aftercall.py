@@ -33,6 +33,7 @@ MOST_PENDING = 20_000  # calls whose news wait for Redis
 MOST_A_ROUND = 256  # of them are written before somebody looks at what is due
 WRITERS = 8  # calls whose news are written at once; connections to Redis are for calls that talk, above all
 AT_ONCE = 16  # calls that are looked after; most of a look is waiting for the model that sums up
+LOOKS_END = 1.0  # seconds that a process which leaves gives them: a summary may take longer, and others can make it
 
 
 @dataclass(slots=True)
@@ -108,9 +109,10 @@ class AfterCalls:
     def start(self) -> None:
         self._worker = asyncio.create_task(self._run(), name="after calls")
 
-    async def close(self, timeout: float) -> None:
-        """Writes what is still to be written and lets looks under way end, within ``timeout`` seconds. What is left is
-        given back: another process does it at once, or, where Redis does not answer, when its lease has passed."""
+    async def close(self, timeout: float, *, looks: float = LOOKS_END) -> None:
+        """Writes what is still to be written, within ``timeout`` seconds, and lets looks under way end within
+        ``looks``. What is left is given back: another process does it at once, or, where Redis does not answer, when
+        its lease has passed."""
         if self._worker is not None:
             self._worker.cancel()
             await asyncio.wait([self._worker])
@@ -118,12 +120,12 @@ class AfterCalls:
             async with asyncio.timeout(timeout):
                 while self._news:
                     await self._write()
-                if self._looking:
-                    await asyncio.wait(self._looking)
         except TimeoutError:
             pass
         except StoreError as error:
             log.error("after-call work not written", calls=len(self._news), code=error.code)
+        if self._looking:
+            await asyncio.wait(self._looking, timeout=looks)
         while self._looking:
             for task in self._looking:
                 task.cancel()

@@ -365,6 +365,14 @@ async def test_wrong_agents_are_told(data_dir: Path, tmp_path: Path) -> None:
 # -- what it says at the start
 
 
+async def test_a_folder_of_agents_that_is_not_there(data_dir: Path, tmp_path: Path) -> None:
+    """Told in one sentence, also where no model is set and a rehearsal is to be made of them."""
+    server = await launch(data_dir, cwd=tmp_path, AGENTS_DIR=str(tmp_path / "missing"))
+    assert await server.ended() == 1
+    assert "relay: " in server.output and "AGENTS_DIR names the folder of agents." in server.output
+    assert not complaints(server)
+
+
 async def test_a_closed_route(data_dir: Path, tmp_path: Path) -> None:
     """With PUBLIC_URL and no token the start-up table says what is missing, and the routes answer 404 with nothing."""
     async with serving(data_dir, cwd=tmp_path, PUBLIC_URL=PUBLIC, HOST="127.0.0.1") as server:

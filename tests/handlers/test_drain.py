@@ -17,16 +17,12 @@ class Calls:
         self.waited = 0
         self.handed: list[float] = []
         self.none = asyncio.Event()
-        self.some = asyncio.Event()
         self.asked = asyncio.Event()
 
     async def none_open(self) -> None:
         self.waited += 1
         self.asked.set()
         await self.none.wait()
-
-    async def some_open(self) -> None:
-        await self.some.wait()
 
     def end(self) -> None:
         self.calls = 0
@@ -51,27 +47,44 @@ async def test_calls_that_end_in_time_are_not_handed_on() -> None:
     await calls.asked.wait()
     assert drain.begun and not drain.handing_on and drain.pause() == 0
     before = asyncio.get_running_loop().time()
+    drain.expect("CA1")
     calls.end()
     await asyncio.wait_for(leaving, 5)
     assert asyncio.get_running_loop().time() - before >= LINGER_SECONDS - 0.1
     assert calls.handed == []
+    assert drain.pause() == 4  # for one whose session's end is told later than that
 
 
-async def test_a_call_that_comes_back_is_waited_for() -> None:
-    """A session broke and the next one came: its call is not over."""
-    calls, drain = Calls(1), Drain(25)
+async def test_when_the_last_webhook_has_come_nothing_is_waited_for() -> None:
+    """One for each call."""
+    calls, drain = Calls(1), Drain(25, clock=lambda: 100.0)
+    for call in ("CA1", "CA2"):
+        drain.expect(call)
+    leaving = asyncio.create_task(drain.run(calls, calls.hand_on))
+    await calls.asked.wait()
+    calls.end()
+    drain.settle("CA1")
+    done, _ = await asyncio.wait([leaving], timeout=0.05)
+    assert not done
+    drain.settle("CA2")
+    await asyncio.wait_for(leaving, 1)
+    assert calls.handed == []
+
+
+async def test_a_call_between_two_sessions_is_waited_for() -> None:
+    """It broke, or was told to come here, just before the process was told to leave."""
+    calls, drain = Calls(0), Drain(25)
+    drain.expect("CA1")
+    calls.none.set()
     leaving = asyncio.create_task(drain.run(calls, calls.hand_on))
     await calls.asked.wait()
     calls.asked.clear()
-    calls.none.set()
     calls.none.clear()
-    calls.some.set()
     await asyncio.wait_for(calls.asked.wait(), 5)
-    assert not drain.handing_on
-    calls.some.clear()
+    assert not drain.handing_on and not leaving.done()  # by now its socket is open
     calls.end()
     await asyncio.wait_for(leaving, 5)
-    assert calls.waited == 2 and calls.handed == []
+    assert calls.handed == []
 
 
 async def test_hurried_it_hands_on_at_once() -> None:

@@ -208,7 +208,7 @@ async def test_a_call_that_was_handed_on_is_no_failure() -> None:
     """The next session is told, and it counts for no attempt: the limit moves on with it, by the URL alone."""
     async with phone(resume_limit=1) as caller:
         action, _, parameters = connect_of(await caller.twiml(ACTION + "?attempt=1&agent=default", HANDED))
-        assert action == f"{PUBLIC}/voice/action?attempt=2&agent=default&handed=1"
+        assert action == f"{PUBLIC}/voice/action?attempt=2&agent=default&handed=1&told=1"
         assert (parameters["attempt"], parameters["handed"]) == ("2", "1")
         broken = {**FAILED, "SessionId": "VX2"}
         assert verbs(await caller.twiml(action, broken)) == ["Say", "Dial"]
@@ -216,6 +216,21 @@ async def test_a_call_that_was_handed_on_is_no_failure() -> None:
         action, _, parameters = connect_of(await caller.twiml(action, broken))
         assert action == f"{PUBLIC}/voice/action?attempt=3&agent=default&handed=1"
         assert "handed" not in parameters
+
+
+async def test_who_was_told_of_a_pause_is_told_nothing_else_when_the_next_session_does_not_open() -> None:
+    """The one after it begins as that one would have, in any process; it counts as an attempt all the same."""
+    unopened = {**FAILED, "ErrorCode": "64102"}
+    async with phone(resume_limit=1) as caller:
+        action, _, _ = connect_of(await caller.twiml(ACTION + "?attempt=0&agent=default", HANDED))
+    async with phone(resume_limit=1) as caller:
+        action, _, parameters = connect_of(await caller.twiml(action, {**unopened, "SessionId": "VX2"}))
+        assert action == f"{PUBLIC}/voice/action?attempt=2&agent=default&handed=1&told=1"
+        assert parameters["handed"] == "1"
+        assert verbs(await caller.twiml(action, {**unopened, "SessionId": "VX3"})) == ["Say", "Dial"]
+    async with phone() as caller:
+        _, _, parameters = connect_of(await caller.twiml(ACTION + "?attempt=1&agent=default", unopened))
+        assert "handed" not in parameters  # there was no pause to be told of
 
 
 async def test_who_leaves_has_the_next_session_wait() -> None:

@@ -644,7 +644,8 @@ async def test_leaving_lets_what_is_under_way_end(house: House) -> None:
     house.clock.passes(2)
     await eventually(lambda: len(model.asked) == 2)
     late.begun("CA2", ANN, BEGUN)
-    await late.close(0.05)
+    async with asyncio.timeout(5):
+        await late.close(30, looks=0.05)
     assert await house.archive.listed("CA2", BEGUN)
     assert not late._looking
     assert await house.due() == 0
