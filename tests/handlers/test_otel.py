@@ -71,7 +71,7 @@ async def test_nothing_is_imported_unless_a_collector_is_named() -> None:
 async def test_an_extra_that_is_not_installed_is_told_once(tmp_path: Path) -> None:
     """One line that says how to install it; the process goes on without traces."""
     (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name='opentelemetry')\n")
-    configured = "from relay.telemetry import configure_logging; configure_logging('info', 'json');"
+    configured = "from relay.logs import configure_logging; configure_logging('info', 'json');"
     told = await python(f"{configured} {ASK} assert type(spans).__name__ == 'NoSpans'", tmp_path, **ENDPOINT)
     (record,) = [json.loads(line) for line in told.splitlines()]
     assert record["level"] == "error"
