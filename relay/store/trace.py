@@ -28,6 +28,7 @@ from relay.trace import Entry
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+LONGEST_CALL_MS = 3_600_000  # what leads to a person outlives the beginning of a call by so much more
 WINDOW = 0.25  # seconds in which entries join the first: a round trip of one costs four times its share in one of ten
 MOST_AT_ONCE = 50  # entries of one round trip
 MOST_WAITING = 2000  # entries
@@ -123,8 +124,9 @@ class Traces:
                         pipeline.xadd(trail.key, {"j": orjson.dumps(entry)}, maxlen=MOST_KEPT, approximate=True)
                         if (event := trail.event(entry)) is not None:
                             self._events.publish(event, pipeline)
-                        if entry["kind"] != "turn":
-                            pipeline.set(hash_key(trail.person), trail.conversation, px=self._ttl_ms)
+                        # Not at its end: who was forgotten meanwhile stays so.
+                        if entry["kind"] == "session":
+                            pipeline.set(hash_key(trail.person), trail.conversation, px=self._ttl_ms + LONGEST_CALL_MS)
                     for key in {trail.key for trail, _ in batch}:
                         pipeline.pexpire(key, self._ttl_ms)
                     await pipeline.execute()
