@@ -32,7 +32,7 @@ call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
 test: ## lint, types and all tests
 	$(DEV)
 	@$(MAKE) --no-print-directory check
-	$(VENV)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
+	$(VENV)/pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: ## lint and types
 	$(DEV)

@@ -27,6 +27,7 @@ async def test_a_changed_agent_takes_the_next_call(redis: Redis, redis_url: str,
     async with running(redis_url, tmp_path / "data", agents=agents) as line:
         async with Caller(line.url, pace=FAST) as call:
             assert await call.greeting_played() == "One."
+            await line.history(call.record.call_sid, until=len)  # the session has begun, with the agent as it was
             write_agent(agents, titled("Two."), prompt="Prompt two.")
             assert await greeting(line) == "Two."
             line.model.script(Reply("Still here."))

@@ -17,7 +17,8 @@ from tests.running import Running, running, write_agent
 
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again, please?"
 TROUBLE = "I'm sorry, we are having technical trouble. Please call again later."
-DEADLINE = 0.4
+DEADLINE = 0.8
+SLOW = 2.0  # seconds that a busy machine may take besides
 AGENT = """
 title = "Test"
 tools = ["save_name", "end_call"]
@@ -108,7 +109,7 @@ async def test_a_stream_that_breaks_and_cannot_be_taken_up(line: Running, fault:
         began = time.monotonic()
         await call.say("Count")
         await call.until(lambda: APOLOGY in heard(call))
-        assert time.monotonic() - began < DEADLINE + 0.5
+        assert time.monotonic() - began < DEADLINE + SLOW
         assert heard(call) == ["One two three", APOLOGY]
         assert len(line.model.asked) == 2
         await goes_on(line, call, 2)
@@ -168,7 +169,7 @@ async def test_a_silent_model(line: Running, reply: Reply) -> None:
         await call.say("Hello")
         assert await call.reply() == APOLOGY
         took = time.monotonic() - began
-        assert DEADLINE - 0.05 < took < DEADLINE + 0.25
+        assert DEADLINE - 0.05 < took < DEADLINE + SLOW
         first = await line.model.received(1)
         await first.ended.wait()
         assert first.closed_early
