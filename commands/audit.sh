@@ -22,5 +22,5 @@ for file in requirements dev redis; do
     echo "requirements/$file.txt"
     "$place/venv/bin/pip-audit" --strict --no-deps --disable-pip --progress-spinner off \
         --requirement "requirements/$file.txt" ||
-        fail "requirements/$file.txt has a finding, or could not be looked up (that needs pypi.org); see above."
+        fail "requirements/$file.txt has a finding, or could not be looked up (that needs the package index); see above."
 done
