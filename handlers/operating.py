@@ -127,7 +127,8 @@ class OperatorRoutes:
         """202 once the call has the order. A cancel may leave it carried out."""
         self._access.check(request)
         conversation, action = request.match_info["id"], request.match_info["action"]
-        fields = await json_object(request)
+        # There may be nothing to tell: an order without a body is one without fields.
+        fields = await json_object(request) if request.can_read_body else {}
         try:
             order = order_of(action, fields)
         except BadOrder as bad:

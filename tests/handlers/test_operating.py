@@ -121,6 +121,15 @@ async def test_why_a_call_refuses(conversation: str, refusal: Refusal) -> None:
         assert await post(client, f"{conversation}/hangup") == (409, {"code": refusal, "message": MEANINGS[refusal]})
 
 
+@pytest.mark.parametrize(("path", "status"), [("CA1/hangup", 202), ("CA1/transfer", 202), ("CA1/say", 422)])
+async def test_an_order_without_a_body(path: str, status: int) -> None:
+    """Is one without fields."""
+    house = House()
+    async with operator(house) as client, client.post(f"/dashboard/api/conversations/{path}") as answer:
+        assert answer.status == status
+    assert len(house.orders) == (status == 202)
+
+
 async def test_a_call_of_another_process() -> None:
     """Is asked for by the name of its process, with the fields as they came."""
     house = House()
