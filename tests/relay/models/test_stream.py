@@ -252,7 +252,7 @@ async def test_cancel_closes_upstream_at_once(api: type[Adapter], part: str, con
         await asyncio.wait([task])
         assert task.cancelled()
         await server.peer_closed.wait()
-        assert time.monotonic() - begun < 0.2
+        assert time.monotonic() - begun < 2
         await server.until(lambda: len(server.gets) == 2)  # the connection is replaced
 
 

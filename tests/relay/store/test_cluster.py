@@ -68,7 +68,7 @@ async def test_no_node_answers() -> None:
     for _ in range(3):
         with pytest.raises(StoreError), translate():
             await client.get("key")
-    assert time.monotonic() - before < 0.5
+    assert time.monotonic() - before < 1.4
     await client.aclose()
 
 
@@ -149,7 +149,7 @@ async def test_a_silent_node_does_not_hold_up_the_others(cluster: RedisCluster, 
             await client.get(silent)
         before = time.monotonic()
         assert await client.get(fine) == b"y"
-        assert time.monotonic() - before < 0.2
+        assert time.monotonic() - before < 0.45
         async with client.pipeline(transaction=False) as pipe:
             pipe.get(silent)
             pipe.get(fine)
