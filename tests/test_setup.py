@@ -269,4 +269,4 @@ def test_pipeline_runs_the_tests(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.stdout, done.returncode) == (f"make test in {CHECKOUT}\n", 3)
+    assert (done.stdout, done.returncode) == (f"make test ARGS=--reruns 2 in {CHECKOUT}\n", 3)
