@@ -97,6 +97,13 @@ def test_licence() -> None:
     assert "The relay authors" in read("LICENSE")
 
 
+@pytest.fixture(autouse=True)
+def no_outer_make(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a make above this run was given (`make test ARGS=...`) is not passed on to the makes under test."""
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the set-up reads, with a virtual environment that counts as installed."""
