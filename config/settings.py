@@ -30,7 +30,9 @@ from config.values import (
     CountOrOff,
     Destination,
     Folder,
+    GrpcEndpoint,
     ModelUrl,
+    Origins,
     PhoneNumber,
     Price,
     PublicUrl,
@@ -235,6 +237,36 @@ class Settings(BaseSettings):
     )
     budget_tokens_per_person_day: CountOrOff = Field(
         default=None, description="model tokens in a day (UTC) for one person; unset: any number"
+    )
+    debate_history: Count = Field(default=5, description="latest messages an answer of the debate has, both sides")
+    debate_deadline: Seconds = Field(default=15, description="time of one answer of the debate; 504 beyond it")
+    debate_max_chars: Count = Field(default=4000, description="longest message to the debate, in characters")
+    debate_api_key: SecretStr | None = Field(
+        default=None, description="bearer token of the debate; unset: anybody may debate"
+    )
+    chat_agent: Annotated[str, matching(r"[A-Za-z0-9][\w-]*", "the name of a folder in AGENTS_DIR")] = Field(
+        default="default", description="agent of a live chat that names none"
+    )
+    chat_origins: Origins = Field(
+        default=(),
+        description="sites besides our own whose pages may open a live chat, `https://host,https://other:8443`",
+    )
+    chat_max_sockets: Count = Field(default=2000, description="live chats open in one process, at most")
+    chat_max_sockets_per_address: int = Field(
+        default=50, ge=0, description="live chats open from one address, at most; 0: any number"
+    )
+    dialogflow_project: str | None = Field(
+        default=None, description='Google Cloud project of agents with `engine = "dialogflow"`'
+    )
+    dialogflow_agent: str | None = Field(
+        default=None, description="id of a Dialogflow CX agent; unset: the project's ES agent"
+    )
+    dialogflow_location: str = Field(
+        default="global", description="region of the Dialogflow agent, such as `us-central1`"
+    )
+    dialogflow_endpoint: GrpcEndpoint | None = Field(
+        default=None,
+        description="another Dialogflow server, `host:port`; `http://host:port`: without TLS and credentials",
     )
     dashboard_token: SecretStr | None = Field(
         default=None, description="opens `/dashboard` to others than this machine in development mode; unset: closed"

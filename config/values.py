@@ -125,9 +125,24 @@ def _web_url(value: str) -> str:
     return value
 
 
-def _countries(value: Any) -> Any:
-    """Comma-separated calling codes as a tuple."""
+def _texts(value: Any) -> Any:
+    """What stands between commas, as a tuple."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+def _origin(value: str) -> str:
+    """As browsers spell it: lower case, and without the scheme's usual port."""
+    origin = _url(value, ("https", "http"), "https://host or https://host:8443").lower()
+    parts = urlsplit(origin)
+    if parts.path:
+        raise ValueError("must look like https://host or https://host:8443, without a path")
+    return origin.removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
+
+
+def _grpc_endpoint(value: str) -> str:
+    if not re.fullmatch(rf"(?:https?://)?{_NODE}", value) or ":" not in value.rpartition("/")[2]:
+        raise ValueError("must look like host:443, or http://host:port for a server without TLS")
+    return value.removeprefix("https://")
 
 
 PublicUrl = Annotated[str, AfterValidator(_public_url)]
@@ -145,7 +160,9 @@ Destination = Annotated[
 CallingCode = Annotated[str, matching(r"\+[1-9]\d{0,6}", "calling codes such as +1,+44")]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 SecondsOrZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-CallingCodes = Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_countries)]
+CallingCodes = Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_texts)]
+Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_texts)]
+GrpcEndpoint = Annotated[str, AfterValidator(_grpc_endpoint)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int | None, Field(ge=1), BeforeValidator(_off)]

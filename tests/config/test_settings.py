@@ -84,6 +84,18 @@ DEFAULTS: dict[str, Any] = {
     "CALLS_PER_PERSON_HOUR": None,
     "BUDGET_TOKENS_PER_DAY": None,
     "BUDGET_TOKENS_PER_PERSON_DAY": None,
+    "DEBATE_HISTORY": 5,
+    "DEBATE_DEADLINE": 15,
+    "DEBATE_MAX_CHARS": 4000,
+    "DEBATE_API_KEY": None,
+    "CHAT_AGENT": "default",
+    "CHAT_ORIGINS": (),
+    "CHAT_MAX_SOCKETS": 2000,
+    "CHAT_MAX_SOCKETS_PER_ADDRESS": 50,
+    "DIALOGFLOW_PROJECT": None,
+    "DIALOGFLOW_AGENT": None,
+    "DIALOGFLOW_LOCATION": "global",
+    "DIALOGFLOW_ENDPOINT": None,
     "DASHBOARD_TOKEN": None,
     "DASHBOARD_SHOW_WORDS": 0,
     "PRICE_INPUT": None,
@@ -102,6 +114,7 @@ SECRETS = {
     "SMTP_URL": "smtp://user:sesame@localhost",
     "API_TOKEN": "sesame",
     "REPORT_SECRET": "sesame",
+    "DEBATE_API_KEY": "sesame",
     "DASHBOARD_TOKEN": "sesame",
     "METRICS_TOKEN": "sesame",
 }
@@ -166,6 +179,13 @@ def test_every_name_is_read() -> None:
         "CALLS_PER_PERSON_HOUR": "7",
         "BUDGET_TOKENS_PER_DAY": "7",
         "BUDGET_TOKENS_PER_PERSON_DAY": "7",
+        "DEBATE_API_KEY": "d",
+        "CHAT_AGENT": "hotel",
+        "CHAT_ORIGINS": "https://shop.example.com",
+        "DIALOGFLOW_PROJECT": "p",
+        "DIALOGFLOW_AGENT": "a",
+        "DIALOGFLOW_LOCATION": "europe-west1",
+        "DIALOGFLOW_ENDPOINT": "http://127.0.0.1:9001",
         "DASHBOARD_TOKEN": "d",
         "PRICE_INPUT": "7",
         "PRICE_CACHED": "7",
@@ -237,6 +257,35 @@ def test_all_problems_at_once() -> None:
 def test_public_url(given: str, wanted: str) -> None:
     """PUBLIC_URL is https, a host and perhaps a prefix, without its trailing slash."""
     assert load(PUBLIC_URL=given).public_url == wanted
+
+
+def test_chat_origins() -> None:
+    """Origins are spelled as browsers spell them: lower case, without the usual port or a last slash."""
+    told = load(CHAT_ORIGINS="https://Shop.Example.com/, http://localhost:3000,https://a.example:443,").chat_origins
+    assert told == ("https://shop.example.com", "http://localhost:3000", "https://a.example")
+
+
+@pytest.mark.parametrize("given", ["shop.example.com", "https://a.example/shop", "*", "null", "https://a.example?x"])
+def test_chat_origins_refused(given: str) -> None:
+    """What is no origin would never match one."""
+    [sentence] = problems(CHAT_ORIGINS=f"https://b.example,{given}")
+    assert sentence.startswith("CHAT_ORIGINS must look like https://host or https://host:8443")
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [("host:443", "host:443"), ("https://host:443", "host:443"), ("http://127.0.0.1:9001", "http://127.0.0.1:9001")],
+)
+def test_dialogflow_endpoint(given: str, wanted: str) -> None:
+    """A host and a port, with http:// where there is no TLS."""
+    assert load(DIALOGFLOW_ENDPOINT=given).dialogflow_endpoint == wanted
+
+
+@pytest.mark.parametrize("given", ["host", "ftp://host:1", "http://host", "host:0", "host:1/v2"])
+def test_dialogflow_endpoint_refused(given: str) -> None:
+    """Without a port nobody would know which."""
+    [sentence] = problems(DIALOGFLOW_ENDPOINT=given)
+    assert sentence.startswith("DIALOGFLOW_ENDPOINT must look like host:443")
 
 
 @pytest.mark.parametrize(
