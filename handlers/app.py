@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from channels.reports import HttpReports
 from channels.twilio import twiml
 from channels.twilio.tickets import Tickets, ticket_keys
+from config.definition import AgentDefinition
 from config.settings import Settings
 from handlers.addresses import client_address
 from handlers.admission import Admission
@@ -49,6 +50,7 @@ from handlers.routes import Handlers, add_routes, reports_state
 from handlers.signatures import PublicAddress, TwilioSignatures
 from handlers.stores import AFTER_CALLS, open_stores, open_traces
 from handlers.summary import Summary
+from handlers.texts import make_texts
 from handlers.toolkit import can_transfer, make_tools
 from handlers.tours import tours_kept
 from handlers.twilio_status import TwilioStatus
@@ -61,7 +63,7 @@ from relay.conversations import Conversations
 from relay.jobs import Jobs
 from relay.prices import make_prices
 from relay.rules import CallLimits
-from relay.spans import Spans
+from relay.spans import NoSpans, Spans
 from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
 from relay.store.client import connect
@@ -76,6 +78,7 @@ from relay.store.subscription import Subscription
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
+from relay.textturn import TextParts, TextRules
 from tools.registry import ToolRegistry
 
 EFFECTS_LABEL = b"relay: effects key 1"
@@ -169,14 +172,19 @@ async def build_app(
             drain.settle(call_sid)
         after_calls.ended(call_sid, outcome)
 
+    def model_name(agent: AgentDefinition) -> str:
+        return f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model
+
+    trail = traces.of if watched else untraced
+    effects = Effects(redis, settings.call_history_hours * 3600, key=hmac.digest(keys[0], EFFECTS_LABEL, sha256))
     calls = app[CALLS] = Calls(
         agents,
         settings.default_agent,
         model,
-        lambda agent: f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model,
+        model_name,
         tools,
         conversations,
-        Effects(redis, settings.call_history_hours * 3600, key=hmac.digest(keys[0], EFFECTS_LABEL, sha256)),
+        effects,
         stores.people,
         jobs,
         telemetry,
@@ -187,9 +195,27 @@ async def build_app(
         left=left,
         fresh=watch_agents.fresh,
         can_transfer=can_transfer(settings),
-        trail=traces.of if watched else untraced,
+        trail=trail,
         worker=worker,
         spans=spans,
+    )
+    texts = make_texts(
+        settings,
+        TextParts(
+            model,
+            tools,
+            effects,
+            jobs,
+            telemetry,
+            intake.budget,
+            TextRules(**{each.name: getattr(settings, each.name) for each in fields(TextRules)}),
+            trail,
+            spans or NoSpans(),
+        ),
+        stores,
+        agents,
+        model_name,
+        worker=worker,
     )
     statuses = CallStatus(redis, settings.call_history_hours * 3600)
     memory = CallMemory(statuses, here=conversations.noted)
@@ -276,6 +302,7 @@ async def build_app(
         "calls_ended": after_calls,
         "answers": voice,
         "tickets": tickets,
+        "text_turns": texts.leases,
     }
     for what, entries in memories.items():
         telemetry.remembers(what, entries)

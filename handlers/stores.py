@@ -16,6 +16,7 @@ from relay.store.due import Due
 from relay.store.events import Events
 from relay.store.forgetting import Forgetter, Forgetting
 from relay.store.history import History
+from relay.store.leases import Leases
 from relay.store.messages import Messages
 from relay.store.monitor import Monitor
 from relay.store.orders import Orders
@@ -31,11 +32,14 @@ AFTER_CALLS = "aftercall"  # the name of what is due after calls, in the store
 
 @dataclass(frozen=True, slots=True)
 class Stores:
-    """``house``: what there is to be toured. ``callers``: None where a person may call as often as they like.
+    """``history``: of calls; ``text_history``: of text conversations. ``house``: what there is to be toured.
+    ``callers``: None where a person may call as often as they like.
     ``forgetting``: removes a person."""
 
     people: People
     history: History
+    text_history: History
+    leases: Leases
     archive: Archive
     messages: Messages
     orders: Orders
@@ -68,6 +72,9 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
     return Stores(
         people=people,
         history=History(redis, kept),
+        # Who writes waits for what these write, so that nothing waits for others to join it.
+        text_history=History(redis, settings.text_history_days * 86400, window=0.0),
+        leases=Leases(redis),
         archive=archive,
         messages=messages,
         orders=orders,

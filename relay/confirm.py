@@ -8,18 +8,18 @@ answered is the model's to judge, but for a plain "no" in English or Spanish, wh
 What another tool's result has the model offer ("Would you like it as a text message?") is such a question as well, so
 that nobody is asked twice.
 
-This is known to one session: a resumed call asks again.
+On the phone this is known to one session: a resumed call asks again.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 import orjson
 
 from relay.items import AssistantItem, Item, NoteItem, UserItem
 from relay.keypad import PRESSED
-from relay.speaking import Record
 from relay.toolbox import ToolOutcome
 
 ANSWERS = 3  # times the caller may say something until the question is taken to be forgotten
@@ -46,8 +46,10 @@ Wish = tuple[str, str]
 
 
 class Confirmations:
-    def __init__(self, record: Record) -> None:
-        self._record = record
+    """``items``: the record, by position, as it grows."""
+
+    def __init__(self, items: Mapping[int, Item]) -> None:
+        self._items = items
         self._asked: dict[Wish, tuple[int, int]] = {}  # (turn, position of the call)
         self._given: tuple[int, set[Wish]] = (0, set())  # what was begun in this turn
 
@@ -73,7 +75,7 @@ class Confirmations:
     def _answers(self, position: int) -> int:
         """How often the caller has said or keyed something since the agent spoke after this position."""
         spoken, answers = False, 0
-        for number, item in sorted(self._record.items.items()):
+        for number, item in sorted(self._items.items()):
             if number > position:
                 if spoken and _is_no(item):
                     return 0

@@ -17,6 +17,8 @@
       StoreError              Redis did not answer in time or answered an error
         Fenced                a newer session owns this conversation
         MissingWrite          a write it had taken is gone
+      UnknownConversation     nobody has a text conversation of this name on this channel (any more)
+      TurnTimeout             other turns of the same text conversation have taken too long
 
 Every error that may leave the process has a stable ``code``; its message never carries a caller's words.
 """
@@ -134,3 +136,13 @@ class MissingWrite(StoreError):
     """Redis has lost what it had said was written: nothing more was written. All of it is to be written again."""
 
     code = "missing_write"
+
+
+class UnknownConversation(RelayError):
+    code = "unknown_conversation"
+
+
+class TurnTimeout(RelayError):
+    """Nothing was begun: the same may be asked again."""
+
+    code = "turn_timeout"

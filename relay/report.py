@@ -22,6 +22,7 @@ LOST = frozenset({"dropped", "error", "slow", "binary", "switched", "handed_on",
 
 OUTCOMES = {
     "completed": "completed",
+    "answered": "completed",
     "agent": "ended",
     "operator": "ended",
     "silence": "ended",

@@ -32,6 +32,7 @@ SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 SEGMENT_BUCKETS = (*(bound for bound in SHORT_BUCKETS if bound < TEXT_BUCKETS[0]), *TEXT_BUCKETS)
 TOOL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, *TEXT_BUCKETS)
 SEGMENTS = ("queue", "history", "request", "model", "holdback", "send")
+CHANNELS = ("voice", "chat", "debate")
 KINDS = ("input", "cached", "output")
 OUTCOMES = ("done", "interrupted", "superseded", "failed")
 FALLBACK_REASONS = ("late", "stall", "cut", "error", "rate_limit", "quota", "rejected")
@@ -145,7 +146,7 @@ class Telemetry:
         tasks.set_function(_count_tasks)
         # Children are looked up once: labels() costs more than the observation, and these are on a turn's path.
         self.segments = {name: self.segment.labels(name) for name in SEGMENTS}
-        self.first_text_voice = self.first_text.labels("voice")
+        self.first_texts = {name: self.first_text.labels(name) for name in CHANNELS}
         # A counter that is first seen at 1 has not grown, for Prometheus: what is watched is there from the start.
         for outcome in OUTCOMES:
             self.turns.labels(outcome)

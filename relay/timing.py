@@ -44,10 +44,10 @@ class TurnTiming:
         self._written = now
         return True
 
-    def observe(self, telemetry: Telemetry) -> tuple[float, dict[str, float] | None]:
+    def observe(self, telemetry: Telemetry, channel: str = "voice") -> tuple[float, dict[str, float] | None]:
         """Into the metrics; returns the seconds from the prompt to the first words, and what they consist of."""
         first_text = self._written - self._read
-        telemetry.first_text_voice.observe(first_text)
+        telemetry.first_texts[channel].observe(first_text)
         if self._later:
             return first_text, None
         segments: dict[str, float] = {}

@@ -158,10 +158,12 @@ class SessionTrace:
 
     # -- what happens
 
-    def session(self, name: str, *, resumed: bool) -> None:
-        """The session has begun. One that is not admitted never does, and nothing is told of it."""
+    def session(self, name: str, *, resumed: bool, told: bool = False) -> None:
+        """The session has begun. One that is not admitted never does, and nothing is told of it. ``told``: nor of this
+        beginning, for it was told before: a text conversation goes on in one session for each turn."""
         waiting, self._untold = self._untold or [], None
-        self._add("session", self._begun, session=name, resumed=resumed, agent=self._agent())
+        if not told:
+            self._add("session", self._begun, session=name, resumed=resumed, agent=self._agent())
         for entry in waiting:
             self._trail.add(entry)
 

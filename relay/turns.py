@@ -71,7 +71,7 @@ class Turns:
         self._ending = ending
         self._changes = changes
         self._desk = Desk(rules.policy, rules.canonical)
-        self._confirmations = Confirmations(record)
+        self._confirmations = Confirmations(record.items)
         self._fillers = Fillers(rules, outbox, speaking, listening)
         self._number = 0
         self._prepared = False

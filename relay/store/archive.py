@@ -88,6 +88,15 @@ class Archive:
         with translate():
             return await self._redis.zscore(day_key(at_ms), conversation) is not None
 
+    async def forgotten(self, conversation: str, person: str, at_ms: int) -> bool:
+        """Whether no list has the conversation, its day's or its person's: each has a limit, and drops the oldest.
+        Raises StoreError."""
+        with translate():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                pipeline.zscore(day_key(at_ms), conversation)
+                pipeline.zscore(conversations_key(person), conversation)
+                return await pipeline.execute() == [None, None]
+
     async def unlist(self, conversations: Mapping[str, int]) -> None:
         """Takes conversations, by when each began, out of the days' lists: whoever is at work on one learns by it that
         it was forgotten. Raises StoreError."""

@@ -24,7 +24,7 @@ import structlog
 from relay.errors import Fenced, MissingWrite
 from relay.heard import CHARACTERS_PER_SECOND, SPEECH_DELAY, whole_words, words
 from relay.items import AssistantItem, Item, ToolItem, load_item, replace
-from relay.store.batch import Batch
+from relay.store.batch import WINDOW, Batch
 from relay.store.client import translate
 from relay.store.scripts import script, text
 
@@ -88,13 +88,14 @@ class HistoryStore(Protocol):
 
 
 class History:
-    """Loads and writes conversations; ``ttl`` in seconds counts from the last access."""
+    """Loads and writes conversations; ``ttl`` in seconds counts from the last access. ``window``: seconds a write waits
+    for others to join it."""
 
-    def __init__(self, redis: Redis, ttl: float) -> None:
+    def __init__(self, redis: Redis, ttl: float, *, window: float = WINDOW) -> None:
         self._redis = redis
         self._ttl_ms = int(ttl * 1000)
         self._load = script(redis, "history_load")
-        self._put = Batch(redis, script(redis, "history_put"))
+        self._put = Batch(redis, script(redis, "history_put"), window)
 
     async def load(self, conversation: str, epoch: int) -> Loaded:
         """Claims the conversation for this epoch and returns what is stored, unrepaired (see ``repair``).

@@ -40,7 +40,7 @@ def test_percentile_lies_in_the_bucket_of_the_true_one(values: list[float], shar
     """It is wrong by no more than the width of a bucket."""
     telemetry = Telemetry()
     for value in values:
-        telemetry.first_text_voice.observe(value)
+        telemetry.first_texts["voice"].observe(value)
     first = {name.removeprefix("first:"): n for name, n in count(telemetry).items() if name.startswith("first:")}
     found = percentile({float(bound): n for bound, n in first.items() if bound != "sum"}, share, TEXT_BUCKETS)
     true = sorted(values)[math.ceil(share * len(values)) - 1]
@@ -56,7 +56,7 @@ def busy() -> Telemetry:
     """Ten turns, one of them failed, with two tools and some tokens."""
     telemetry = Telemetry(prices=Prices(2.0, 0.5, 8.0))
     for _ in range(10):
-        telemetry.first_text_voice.observe(0.45)
+        telemetry.first_texts["voice"].observe(0.45)
         for name in SEGMENTS:
             telemetry.segments[name].observe(0.4 if name == "model" else 0.01)
         telemetry.spent(Usage(1000, 500, 100))
@@ -137,7 +137,7 @@ def test_what_has_grown_adds_up() -> None:
     """The parts that were added one after another are the whole, and what did not grow is in none of them."""
     telemetry = busy()
     first = count(telemetry)
-    telemetry.first_text_voice.observe(0.7)
+    telemetry.first_texts["voice"].observe(0.7)
     telemetry.interrupts.inc()
     second = count(telemetry)
     more = grown(second, first)

@@ -60,7 +60,7 @@ async def test_processes_add_up(house: House) -> None:
         telemetry = house.telemetry[figures.process]
         for _ in range(2):
             for _ in range(5):
-                telemetry.first_text_voice.observe(seconds)
+                telemetry.first_texts["voice"].observe(seconds)
                 telemetry.turns.labels("done").inc()
             telemetry.calls_active.set(calls)
             await figures.flush()
