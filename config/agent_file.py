@@ -34,7 +34,7 @@ _TEXTS = (
     *("title", "description", "model", "greeting", "timezone", "engine", "reasoning", "hold_sound"),
     *("closed_greeting", "voicemail"),
 )
-_FLAGS = ("record", "follow_language")
+_FLAGS = ("record", "follow_language", "unlisted")
 _TOP = (*_TEXTS, *_FLAGS, "hours", "speculation", "tools", "relay", "languages", "keys", "limits", "says")
 _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
 
@@ -96,6 +96,7 @@ class AgentFile:
             voicemail=texts["voicemail"].strip(),
             record=self._flag("record"),
             follow_language=self._flag("follow_language"),
+            unlisted=self._flag("unlisted"),
         )
 
     def _tools(self) -> tuple[str, ...]:

@@ -1,8 +1,8 @@
 """Reads the folders of ``config/agents`` into ``AgentDefinition``s and reports every mistake, with file and line.
 
     config/agents/<name>/agent.toml        title description model reasoning greeting timezone tools engine speculation
-                                           hold_sound hours closed_greeting voicemail record follow_language, [relay]
-                                           [relay.second] [[languages]] [keys."1"] [limits] [says]
+                                           hold_sound hours closed_greeting voicemail record follow_language
+                                           unlisted, [relay] [relay.second] [[languages]] [keys."1"] [limits] [says]
     config/agents/<name>/prompt.md         persona, task, rules of the business
     config/agents/<name>/rehearsal.toml    what the rehearsal model says (optional)
     config/agents/<name>/menu.toml         what a restaurant sells (optional; config/menu.py)

@@ -38,7 +38,7 @@ class AgentDefinition:
     ``hours``: when the business is open, None for always; outside them ``closed_greeting`` takes the greeting's place,
     and where there is none the call goes to a person. ``voicemail``: what is said to an answering machine on a call we
     placed, "" to hang up. ``record``: the call is recorded, and the caller told so. ``follow_language``: it answers in
-    the language of what was said last.
+    the language of what was said last. ``unlisted``: no caller is offered it, nor passed on to it.
     """
 
     name: str
@@ -65,6 +65,7 @@ class AgentDefinition:
     voicemail: str = ""
     record: bool = False
     follow_language: bool = False
+    unlisted: bool = False
 
     @property
     def language(self) -> str:

@@ -274,7 +274,7 @@ class Calls:
         agent: AgentDefinition,
         person: Person | None,
     ) -> str:
-        demos = [other for other in self._agents.values() if other.name != agent.name]
+        demos = [other for other in self._agents.values() if other.name != agent.name and not other.unlisted]
         known = asdict(person) | {"number": number} if person else None
         prompt = with_voice_guidelines(render_prompt(agent, person=known, demos=demos, now=datetime.now(UTC)))
         return f"{prompt}\n{CLOSED_NOTE}\n" if is_shut(agent) else prompt

@@ -39,6 +39,9 @@ def make_tools(
         agent = agents().get(name)
         return () if agent is None else languages_of(agent)
 
+    def listed() -> Mapping[str, AgentDefinition]:
+        return {name: agent for name, agent in agents().items() if not agent.unlisted}
+
     registry = ToolRegistry(
         settings.tool_deadline,
         observe=lambda tool, outcome, seconds: telemetry.tool.labels(tool, outcome).observe(seconds),
@@ -49,10 +52,10 @@ def make_tools(
     add_keypad(registry)
     add_profile(registry, stores.people)
     add_texting(registry, texting)
-    add_demos(registry, stores.people, agents, settings.default_agent)
+    add_demos(registry, stores.people, listed, settings.default_agent)
     add_apartments(registry, stores.house, stores.tours, stores.people, texting)
     add_restaurant(registry, Menus(settings.agents_dir), stores.orders, stores.people, texting)
-    add_switching(registry, Switching(agents, languages, settings.default_agent))
+    add_switching(registry, Switching(listed, languages, settings.default_agent))
     return registry
 
 

@@ -54,6 +54,16 @@ class Ask:
     size: int
     at: float = 0.0
 
+    @property
+    def instructions(self) -> str:
+        """What stands before the conversation; "" for nothing, or for parts that are no plain text."""
+        if self.api == "responses":
+            told = self.body.get("instructions")
+        else:
+            first = self.body["messages"][0]
+            told = first.get("content") if first["role"] in ("system", "developer") else ""
+        return told if isinstance(told, str) else ""
+
     def __repr__(self) -> str:
         return f"Ask({self.api}, {self.model}, {len(self.entries)} entries)"
 

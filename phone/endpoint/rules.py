@@ -2,6 +2,7 @@
 
     first = "..."                    said once a conversation, before the first other words
     otherwise = ["...", "..."]       when no rule applies, one after the other
+    told = 'topic: (?P<topic>.+)'    a regular expression on the instructions: what it takes is known to all rules
 
     [[rules]]                        the first rule that applies is played
     hear = "my name is {first_name}" words in what was said last ({name} takes one word), or a list of such
@@ -80,8 +81,8 @@ def parse_rule(data: Any) -> Rule:
     if unknown := data.keys() - _KEYS:
         raise ValueError(f"unknown key {sorted(unknown)[0]!r}")
     hear = tuple(_words(text) for text in strings(data.get("hear", [])))
-    hear += tuple(_pattern(text) for text in strings(data.get("match", [])))
-    note = tuple(_pattern(text) for text in strings(data.get("note", [])))
+    hear += tuple(pattern_of(text) for text in strings(data.get("match", [])))
+    note = tuple(pattern_of(text) for text in strings(data.get("note", [])))
     result, say, after = data.get("result", ""), strings(data.get("say", [])), data.get("after", "{message}")
     tools = [
         *data.get("tools", []),
@@ -100,7 +101,7 @@ def parse_rule(data: Any) -> Rule:
         hear=hear,
         note=note,
         result=result,
-        asked=_pattern(data["asked"]) if "asked" in data else None,
+        asked=pattern_of(data["asked"]) if "asked" in data else None,
         say=say,
         tools=calls,
         after=after,
@@ -133,7 +134,8 @@ def strings(value: Any) -> tuple[str, ...]:
     return tuple(values)
 
 
-def _pattern(text: str) -> re.Pattern[str]:
+def pattern_of(text: str) -> re.Pattern[str]:
+    """Raises ValueError."""
     try:
         return re.compile(text, re.IGNORECASE)
     except re.error as error:
@@ -146,7 +148,7 @@ def _words(text: str) -> re.Pattern[str]:
     if not parts:
         raise ValueError(f"no words in {text!r}")
     parts = [rf"(?P<{part[1:-1]}>[\w'’-]+)" if part[0] == "{" else re.escape(part) for part in parts]
-    return _pattern(r"(?<!\w)" + r"[^\w]+".join(parts) + r"(?!\w)")
+    return pattern_of(r"(?<!\w)" + r"[^\w]+".join(parts) + r"(?!\w)")
 
 
 def _places(value: Any) -> set[str]:

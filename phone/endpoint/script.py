@@ -13,7 +13,7 @@ import orjson
 from phone.endpoint.checks import Ask
 from phone.endpoint.dialog import Entry
 from phone.endpoint.reply import Reply, ToolUse
-from phone.endpoint.rules import Rule, ScriptError, fill, fill_all, parse_rule, strings
+from phone.endpoint.rules import Rule, ScriptError, fill, fill_all, parse_rule, pattern_of, strings
 
 FIRST = "No model is connected, so you hear rehearsed words."
 OTHERWISE = (
@@ -32,8 +32,16 @@ _OPENING = 3
 class Rehearsal:
     """One agent's script. Called with a request it gives the reply; safe for any number of conversations at once."""
 
-    def __init__(self, rules: Sequence[Rule] = (), *, first: str = FIRST, otherwise: Sequence[str] = OTHERWISE) -> None:
+    def __init__(
+        self,
+        rules: Sequence[Rule] = (),
+        *,
+        first: str = FIRST,
+        otherwise: Sequence[str] = OTHERWISE,
+        told: re.Pattern[str] | None = None,
+    ) -> None:
         self.rules = tuple(rules)
+        self.told = told
         self.first = first
         self.otherwise = tuple(otherwise)
         spoken = [first, *otherwise, *(words for rule in rules for words in (*rule.say, rule.after))]
@@ -65,7 +73,7 @@ class Rehearsal:
             lines = enumerate(text.splitlines(), 1)
             return next((f"{name}:{number}" for number, line in lines if pattern.match(line)), name)
 
-        for key in data.keys() - {"first", "otherwise", "rules"}:
+        for key in data.keys() - {"first", "otherwise", "rules", "told"}:
             problems.append(f"{at(key)}: unknown key {key!r}")
         rules = []
         raw = data.get("rules", [])
@@ -81,39 +89,48 @@ class Rehearsal:
         try:
             first = "".join(strings(data.get("first", FIRST)))
             otherwise = strings(data.get("otherwise", list(OTHERWISE))) or OTHERWISE
+            told = pattern_of("".join(strings(data["told"]))) if "told" in data else None
         except ValueError as error:
             problems.append(f"{name}: {error}")
         if problems:
             raise ScriptError(problems)
-        return cls(rules, first=first, otherwise=otherwise)
+        return cls(rules, first=first, otherwise=otherwise, told=told)
 
     def __call__(self, ask: Ask) -> Reply:
-        at = self._cue(ask.entries)
-        known = self._known(ask.entries[: max(at, 0)])
-        words, tools = self._line(ask, at, known)
+        told = self._told(ask)
+        at = self._cue(ask.entries, told)
+        known = self._known(ask.entries[: max(at, 0)], told)
+        words, tools = self._line(ask, at, known, told)
         words = _rest(words, [entry.text for entry in ask.entries[at + 1 :] if entry.kind == "assistant"])
         if words and not self._spoken(ask.entries):
             words = f"{self.first} {words}".strip()
         return Reply(text=words, tools=tools, first=FIRST_DELAY, pace=PACE)
 
-    def _cue(self, entries: Sequence[Entry]) -> int:
+    def _told(self, ask: Ask) -> dict[str, str]:
+        """What the script takes from the instructions."""
+        found = self.told.search(ask.instructions) if self.told is not None else None
+        return {name: value for name, value in found.groupdict().items() if value} if found else {}
+
+    def _cue(self, entries: Sequence[Entry], told: Mapping[str, str]) -> int:
         """Index of what is to be answered: the latest words, results, or note that a rule knows; -1 if none."""
         for index in range(len(entries) - 1, -1, -1):
             entry = entries[index]
             if entry.kind in ("user", "result") or (
-                entry.kind == "note" and self._find(entries, index, self._known(entries[:index]))
+                entry.kind == "note" and self._find(entries, index, self._known(entries[:index], told))
             ):
                 return index
         return -1
 
-    def _line(self, ask: Ask, at: int, known: Mapping[str, str]) -> tuple[str, tuple[ToolUse, ...]]:
+    def _line(
+        self, ask: Ask, at: int, known: Mapping[str, str], told: Mapping[str, str]
+    ) -> tuple[str, tuple[ToolUse, ...]]:
         """Words and calls for the cue."""
         entries = ask.entries
         if at < 0:
             return self.otherwise[0], ()
         found = self._find(entries, at, known)
         if entries[at].kind == "result" and found is None:
-            return self._after(entries, at), ()
+            return self._after(entries, at, told), ()
         if found is None:
             missed = sum(1 for i in range(at) if entries[i].kind == "user" and not self._find(entries, i, known))
             return self.otherwise[missed % len(self.otherwise)], ()
@@ -134,7 +151,7 @@ class Rehearsal:
             say = self.otherwise[0]
         return say, tools
 
-    def _after(self, entries: Sequence[Entry], at: int) -> str:
+    def _after(self, entries: Sequence[Entry], at: int, told: Mapping[str, str]) -> str:
         """Words for results that came back: of the rule that made the calls, with the results' own message."""
         first = at
         while first > 0 and entries[first - 1].kind in ("result", "call"):
@@ -142,7 +159,7 @@ class Rehearsal:
         messages = [_message(entry.text) for entry in entries[first : at + 1] if entry.kind == "result"]
         values = {"message": " ".join(dict.fromkeys(filter(None, messages))) or "Done."}
         cue = next((i for i in range(first - 1, -1, -1) if entries[i].kind in ("user", "note")), -1)
-        known = self._known(entries[: max(cue, 0)])
+        known = self._known(entries[: max(cue, 0)], told)
         found = self._find(entries, cue, known) if cue >= 0 else None
         called = {entry.name for entry in entries[first : at + 1]}
         if found and any(name in called for name, _ in found[0].tools):
@@ -159,8 +176,8 @@ class Rehearsal:
                 return rule, taken
         return None
 
-    def _known(self, entries: Sequence[Entry]) -> dict[str, str]:
-        known: dict[str, str] = {}
+    def _known(self, entries: Sequence[Entry], told: Mapping[str, str]) -> dict[str, str]:
+        known = dict(told)
         for index, entry in enumerate(entries):
             if entry.kind in ("user", "result") and (found := self._find(entries, index, known)):
                 known |= found[1]
