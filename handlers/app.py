@@ -30,6 +30,8 @@ from handlers.connecting import Connector
 from handlers.dashboard_access import Access
 from handlers.dashboard_login import Login
 from handlers.dashboard_pages import Pages
+from handlers.debate import make_debate
+from handlers.debate_turn import Debater
 from handlers.dialling import Dialler, line_of, missing_for_calls
 from handlers.drain import Drain
 from handlers.fallback import Fallback
@@ -68,6 +70,7 @@ from relay.store.callstatus import CallStatus
 from relay.store.checking import StoreCheck
 from relay.store.client import connect
 from relay.store.commands import Commands
+from relay.store.debates import Debates
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.events import Events
@@ -295,6 +298,16 @@ async def build_app(
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
     )
+
+    debates = Debates(redis)
+    debater = Debater(
+        texts,
+        debates,
+        deadline=settings.debate_deadline,
+        history=settings.debate_history,
+        fresh=watch_agents.fresh,
+    )
+    make_debate(settings, debater, debates, stores.monitor, lambda: drain.begun).add_routes(app)
 
     memories: dict[str, Sized] = {
         "conversations": conversations,

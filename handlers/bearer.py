@@ -26,15 +26,27 @@ class Bearer:
         """Returns for who brings the token; raises 404 or 401, before anything of the request is read."""
         if not self._token:
             raise closed()
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        told = given.strip().encode("utf-8", "surrogateescape")
-        if not hmac.compare_digest(told, self._token) or scheme.casefold() != "bearer":
-            raise problem(401, "unauthorized", "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"})
+        if not self.brought_by(request):
+            raise unauthorized()
         vouch(request)
 
+    @property
+    def is_set(self) -> bool:
+        return bool(self._token)
 
-async def json_object(request: web.Request) -> dict[str, Any]:
-    """The body, a JSON object. Raises 400, 408, 413 or 415."""
+    def brought_by(self, request: web.Request) -> bool:
+        """Whether the request brings the token; never where there is none."""
+        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
+        told = given.strip().encode("utf-8", "surrogateescape")
+        return hmac.compare_digest(told, self._token) and scheme.casefold() == "bearer" and self.is_set
+
+
+def unauthorized() -> web.HTTPException:
+    return problem(401, "unauthorized", "A valid bearer token is needed.", {"WWW-Authenticate": "Bearer"})
+
+
+async def json_object(request: web.Request, limit: int = BODY_LIMIT) -> dict[str, Any]:
+    """The body, a JSON object of at most so many bytes. Raises 400, 408, 413 or 415."""
     if request.content_type != "application/json":
         raise problem(415, "not_json", "The body must be application/json.")
     body = bytearray()
@@ -42,8 +54,8 @@ async def json_object(request: web.Request) -> dict[str, Any]:
         async with asyncio.timeout(BODY_DEADLINE):
             while chunk := await request.content.readany():
                 body += chunk
-                if len(body) > BODY_LIMIT:
-                    raise problem(413, "too_large", f"The body is larger than {BODY_LIMIT} bytes.")
+                if len(body) > limit:
+                    raise problem(413, "too_large", f"The body is larger than {limit} bytes.")
     except TimeoutError:
         raise problem(408, "too_slow", "The body did not arrive in time.") from None
     except web.RequestPayloadError:

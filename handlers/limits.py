@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp.typedefs import Middleware
 
 from config.settings import Settings
+from handlers.debate import debate_credentials
 from handlers.intake import Intake
 from handlers.rate_limit import Rate, RateLimit
 from handlers.room import Room
@@ -20,7 +21,7 @@ def make_rate_limit(settings: Settings, telemetry: Telemetry) -> list[Middleware
         return []
     limit = RateLimit(
         Rate(settings.rate_per_minute),
-        CREDENTIALS,
+        {**CREDENTIALS, **debate_credentials(settings)},
         telemetry.refused.labels("rate"),
         hops=settings.trusted_hops,
         development=settings.public_url is None,

@@ -73,7 +73,8 @@ class Rate:
 
 class RateLimit:
     """The middleware. ``credentials``: the headers from which a route that takes a credential reads it, by the route's
-    path, or by its first part with a last slash where all routes below do. ``hops``: as in ``client_address``.
+    path (with its method before it, where others of that path take none), or by its first part with a last slash where
+    all routes below do. ``hops``: as in ``client_address``.
     ``development``: this machine itself is not counted. ``refused``: counts what was refused."""
 
     def __init__(
@@ -117,7 +118,8 @@ class RateLimit:
             return False
         path = resource.canonical
         folder = "/".join(path.split("/")[:2]) + "/"
-        headers = self._credentials.get(path) or self._credentials.get(folder, ())
+        named = (f"{request.method} {path}", path, folder)
+        headers = next((self._credentials[name] for name in named if name in self._credentials), ())
         return any(header in request.headers for header in headers)
 
     def _over(self, request: web.Request) -> web.Response | None:

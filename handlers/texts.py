@@ -82,7 +82,7 @@ class Texts:
         holds for all. Raises KeyError where nobody has that name."""
 
         def render(agent: AgentDefinition, known: Person | None) -> str:
-            demos = [other for other in self.agents.values() if other.name != agent.name]
+            demos = [other for other in self.agents.values() if other.name != agent.name and not other.unlisted]
             facts = asdict(known) if known is not None else None
             prompt = render_prompt(agent, person=facts, demos=demos, now=datetime.now(UTC))
             # What is the same for all comes first: it stays one prefix, which providers cache.

@@ -333,8 +333,8 @@ def test_the_default_agent_greets_and_learns_the_name() -> None:
     "name", sorted(path.parent.name for path in (CHECKOUT / "config" / "agents").glob("*/agent.toml"))
 )
 def test_every_agent_has_the_tools_its_prompt_names(name: str) -> None:
-    """Each agent that comes with the relay is free of mistakes, and its prompt speaks of no tool it does not have. Those
-    that callers reach know of the caller and the day."""
+    """Each agent that comes with the relay is free of mistakes, and its prompt speaks of no tool it does not have.
+    Those that callers reach know of the caller and the day."""
     agent = load_agent(CHECKOUT / "config" / "agents" / name, tool_check(load_settings(None, {})))
     named = set(re.findall(r"(?<![{\w])[a-z]+(?:_[a-z]+)+(?![}\w])", agent.prompt))
     assert named <= set(agent.tools)

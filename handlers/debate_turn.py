@@ -1,0 +1,220 @@
+"""One turn of a debate: whose turn it is, what is debated, our reply, and the one write at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+
+from handlers.bearer import problem
+from handlers.debate_api import no_such_conversation
+from handlers.debate_request import Post
+from handlers.texts import Texts
+from relay.cast import Cast
+from relay.chats import Answered, Done, OpenTurn, said
+from relay.debating import MOST_WORDS, Debate, read_debate
+from relay.errors import ModelError, StoreError, TurnTimeout, UnknownConversation
+from relay.items import AssistantItem, Item, ToolItem, UserItem
+from relay.models.base import Usage
+from relay.store.debates import Debates
+from relay.store.person import person_id
+from relay.textturn import LATE, Answer, Asked, TextTurn
+from relay.word_limit import WordLimit
+
+CHANNEL = AGENT = "debate"
+
+GUIDELINES = "- Plain text only: no Markdown, no lists, no headings.\n"
+
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+
+log = structlog.get_logger(__name__)
+
+
+class Debater:
+    """``deadline``: seconds from a request to its answer. ``history``: messages of an answer, the latest. ``fresh``:
+    awaited before the agent is looked up."""
+
+    def __init__(
+        self,
+        texts: Texts,
+        debates: Debates,
+        *,
+        deadline: float,
+        history: int,
+        fresh: Callable[[], Awaitable[object]],
+    ) -> None:
+        self.chats = texts.chats(CHANNEL)
+        self._texts = texts
+        self._parts = texts.parts
+        self._debates = debates
+        self._deadline = deadline
+        self._history = history
+        self._fresh = fresh
+
+    async def reply(self, post: Post, stranger: str, on_text: Callable[[str], None]) -> dict[str, Any]:
+        """The answer. ``stranger``: whose short keys are their own. ``on_text``: told the pieces of our reply.
+
+        Raises 404, 409, 422, 429, 502, 503, 504; then, as after a cancel, nothing was stored, but for a 503, which
+        cannot tell: a retry with its key does."""
+        read = asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(self._deadline) as deadline:
+                await self._fresh()
+                conversation, create = await self._conversation(post, stranger)
+                async with self.chats.turn(conversation, create=create, wait=self._deadline) as turn:
+                    if before := turn.answered(post.key):
+                        return self._again(post, conversation, before, on_text)
+                    done = await self._turn(turn, post, read, on_text)
+                    deadline.reschedule(None)  # the answer is there; Redis has deadlines of its own
+                    await turn.put(done)
+                    return self._answer(conversation, [*turn.items, *done.items])
+        except UnknownConversation:
+            raise no_such_conversation() from None
+        except (TimeoutError, TurnTimeout):
+            raise late() from None
+        except StoreError as error:
+            log.warning("debate not stored", code=error.code)
+            raise problem(503, "store_away", "The store does not answer.", {"Retry-After": "1"}) from None
+
+    async def _conversation(self, post: Post, stranger: str) -> tuple[str, bool]:
+        """Its id, and whether it may be a new one. Raises 422 for a key that was used for another request."""
+        conversation = str(uuid4()) if post.conversation is None else post.conversation
+        if not is_id(conversation):
+            raise no_such_conversation()
+        if post.key:
+            # A key that can be guessed is known from the same address only.
+            key = f"{stranger if len(post.key) < GUESSED else ''}\n{post.key}"
+            claimed = await self._debates.claim(key, conversation, post.fingerprint())
+            if claimed.fingerprint != post.fingerprint():
+                raise reused()
+            conversation = claimed.conversation
+        return conversation, post.conversation is None
+
+    def _again(self, post: Post, conversation: str, before: Answered, on_text: Callable[[str], None]) -> dict[str, Any]:
+        """The answer to a request that was answered before."""
+        own = said(before.items)
+        if ("user", post.message) not in own:
+            raise reused()
+        for side, text in own:
+            if side == "assistant":
+                on_text(text)
+        return self._answer(conversation, before.upto)
+
+    def _answer(self, conversation: str, items: Sequence[Item]) -> dict[str, Any]:
+        return {"conversation_id": conversation, "message": messages(items)[-self._history :]}
+
+    async def _turn(self, turn: OpenTurn, post: Post, read: float, on_text: Callable[[str], None]) -> Done:
+        person = person_id(CHANNEL, "", turn.conversation)
+        if over := self._parts.budget.over(person):
+            self._parts.telemetry.refused.labels(over).inc()
+            raise self._spent()
+        debate = Debate.kept(turn.state).given(post.topic, post.stance)
+        if debate is None:
+            raise problem(409, "settled", "Topic and stance of this debate are settled: they cannot be changed.")
+        try:
+            cast = self._texts.cast(AGENT, person, GUIDELINES)
+        except KeyError:
+            raise problem(503, "no_agent", f"There is no agent {AGENT!r} in AGENTS_DIR.") from None
+        items = [*turn.items, UserItem(post.message)]
+        usage = Usage()
+        if not debate.settled:
+            debate, usage = await self._read(cast, items, debate, person)
+        limit = WordLimit(MOST_WORDS)
+        asked = Asked(turn.conversation, CHANNEL, turn.number, turn.epoch, AGENT, items, read, person)
+
+        def heard(text: str) -> None:
+            if piece := limit.feed(text):
+                on_text(piece)
+            if limit.full:
+                replying.stop()
+
+        replying = TextTurn(self._parts, asked, _DebateCast(cast, debate), heard)
+        answer = await replying.run()
+        if answer.outcome == "budget":
+            raise self._spent()
+        if answer.outcome == "failed" and not answer.items:
+            raise late() if answer.code == LATE else failed(answer.code)
+        if rest := limit.end():
+            on_text(rest)
+        return Done(
+            [items[-1], *_tools(answer), AssistantItem(limit.text)],
+            agent=answer.agent,
+            person=person,
+            key=post.key,
+            first_text=answer.first_text,
+            usage=_sum(usage, answer.usage),
+            state=debate.state(),
+        )
+
+    async def _read(self, cast: Cast, items: Sequence[Item], known: Debate, person: str) -> tuple[Debate, Usage]:
+        """What is debated, as the words tell, and what it has cost to read."""
+        role = cast.role(AGENT)
+        assert role is not None
+        try:
+            debate, usage = await read_debate(self._parts.model, role.request, items, known)
+        except ModelError as error:
+            log.warning("model failed", code=error.code, received=error.received, **error.fields)
+            raise failed(error.code) from None
+        if self._parts.budget.limited:
+            self._parts.budget.spend(person, usage.input + usage.output)
+        return debate, usage
+
+    def _spent(self) -> web.HTTPException:
+        wait = str(math.ceil(self._parts.budget.until_tomorrow))
+        return problem(429, "budget", "The budget of the day is used up.", {"Retry-After": wait})
+
+
+GUESSED = 16
+"""Characters of a key below which others may have the same one."""
+
+
+class _DebateCast:
+    """Satisfies ``relay.cast.Cast``: whoever talks is told what is debated."""
+
+    def __init__(self, cast: Cast, debate: Debate) -> None:
+        self._cast = cast
+        self._debate = debate
+        self.role = cast.role
+        self.look_up = cast.look_up
+
+    def instructions(self, agent: str, language: str = "") -> str:
+        return self._debate.instructions(self._cast.instructions(agent, language))
+
+
+def is_id(conversation: str) -> bool:
+    """Whether it can be a debate's."""
+    return _ID.fullmatch(conversation) is not None
+
+
+def messages(items: Sequence[Item]) -> list[dict[str, str]]:
+    """As they are told, the latest last."""
+    return [{"role": "user" if side == "user" else "bot", "message": text} for side, text in said(items)]
+
+
+def late() -> web.HTTPException:
+    return problem(504, "deadline", "There was no answer in time. Nothing was stored; the same may be asked again.")
+
+
+def failed(code: str) -> web.HTTPException:
+    return problem(502, code, "The model did not answer. Nothing was stored; the same may be asked again.")
+
+
+def reused() -> web.HTTPException:
+    return problem(422, "key_reused", "This Idempotency-Key was used for another request.")
+
+
+def _tools(answer: Answer) -> list[Item]:
+    return [item for item in answer.items if isinstance(item, ToolItem)]
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
+
+
+__all__ = ["AGENT", "CHANNEL", "Debater", "is_id", "messages"]
