@@ -66,7 +66,7 @@ class Views:
         }
 
     def page(self, page: Page) -> dict[str, Any]:
-        after = cursor_of(page.mark)
+        after = page.mark and base64.urlsafe_b64encode(f"{page.mark.at}:{page.mark.conversation}".encode()).decode()
         return {"conversations": [self.line(one) for one in page.found], "after": after, "looked": page.looked}
 
     def item(self, position: int, item: Item) -> dict[str, Any]:
@@ -131,13 +131,6 @@ def limit_of(request: web.Request) -> int:
     return int(text)
 
 
-def cursor_of(mark: Mark | None) -> str | None:
-    """What a list goes on with."""
-    if mark is None:
-        return None
-    return base64.urlsafe_b64encode(f"{mark.at}:{mark.conversation}".encode()).decode()
-
-
 def after_of(request: web.Request) -> Mark | None:
     text = request.query.get("after", "")
     if not text:
@@ -173,4 +166,4 @@ def _heard(item: AssistantItem) -> tuple[str, str]:
     return item.text, item.sent[ends[-1] if ends else 0 :]
 
 
-__all__ = ["HASH", "ConversationRoutes", "Views", "after_of", "cursor_of", "limit_of"]
+__all__ = ["HASH", "ConversationRoutes", "Views", "after_of", "limit_of"]

@@ -14,12 +14,11 @@ from aiohttp import web
 from config.settings import Settings
 from handlers.addresses import client_address
 from handlers.bearer import Bearer, answer, problem, unauthorized
-from handlers.conversations import after_of, cursor_of, limit_of
 from handlers.debate_api import CHAT, ONE, OPENAPI, add_answers, closed, no_such_conversation
 from handlers.debate_openapi import document
-from handlers.debate_request import read_post
+from handlers.debate_request import cursor_of, is_id, read_after, read_limit, read_post
 from handlers.debate_stream import stream
-from handlers.debate_turn import CHANNEL, Debater, is_id, messages
+from handlers.debate_turn import CHANNEL, Debater, messages
 from handlers.guard import vouch
 from relay.debating import Debate
 from relay.errors import StoreError
@@ -104,7 +103,7 @@ class DebateRoutes:
         if not self._operator.is_set:
             raise closed()
         self._operator.check(request)
-        limit, after = limit_of(request), after_of(request)
+        limit, after = read_limit(request), read_after(request)
         try:
             page = await self._monitor.newest(Wanted(channel=CHANNEL), limit, after)
             about = await self._debates.about([each.id for each in page.found])

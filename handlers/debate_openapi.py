@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from handlers.conversations import MOST, USUAL_LIMIT
 from handlers.debate_api import CHAT, ONE, OPENAPI
-from handlers.debate_request import KEY, KEY_HEADER, VISIBLE
+from handlers.debate_request import CURSOR, KEY, KEY_HEADER, MOST_LIMIT, USUAL_LIMIT, VISIBLE
 from relay.debating import MOST_STANCE, MOST_TOPIC, MOST_WORDS
 
 Json = dict[str, Any]
@@ -16,10 +15,9 @@ ERRORS = {
     401: "A valid bearer token is needed.",
     404: "There is no such debate, or it is not kept any more.",
     408: "The body did not arrive in time.",
-    409: "Topic and stance of this debate are settled, and the request names others.",
+    409: "Topic and stance are settled and the request names others, or its Idempotency-Key was another request's.",
     413: "The body is too large.",
     415: "The body is not application/json.",
-    422: "The Idempotency-Key was used for another request.",
     429: "Too many requests, or the budget of the day is used up.",
     502: "The model did not answer. Nothing was stored.",
     503: "The store does not answer, or this process is leaving.",
@@ -109,7 +107,7 @@ def _post(history: int, who: list[Json]) -> Json:
                     "read": {"operationId": "readDebate", "parameters": {"id": "$response.body#/conversation_id"}},
                 },
             },
-            **_errors(400, 401, 404, 408, 409, 413, 415, 422, 429, 502, 503, 504),
+            **_errors(400, 401, 404, 408, 409, 413, 415, 429, 502, 503, 504),
         },
     }
 
@@ -124,14 +122,14 @@ def _list() -> Json:
                 "name": "limit",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "integer", "minimum": 1, "maximum": MOST, "default": USUAL_LIMIT},
+                "schema": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
             },
             {
                 "name": "after",
                 "in": "query",
                 "required": False,
                 "description": "What the answer before gave: the list goes on there.",
-                "schema": {"type": "string"},
+                "schema": {"type": "string", "pattern": f"^{CURSOR}$"},
             },
         ],
         "responses": {

@@ -12,9 +12,14 @@ from aiohttp import hdrs, web
 
 from handlers.bearer import json_object, problem
 from relay.debating import MOST_STANCE, MOST_TOPIC
+from relay.store.monitor import Mark
 
 KEY_HEADER = "Idempotency-Key"
 KEY = r"[\x21-\x7e]{1,255}"
+ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+CURSOR = rf"[0-9]{{1,15}}\.{ID}"
+"""What a list goes on with: when the last debate on the page began, and its id."""
+
 FIELDS = ("conversation_id", "message", "topic", "stance")
 VISIBLE = (
     r"[^\u0000-\u0020\u007f-\u00a0\u00ad\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f"
@@ -22,11 +27,15 @@ VISIBLE = (
 )
 """A character that can be seen: a text without any is blank. As it stands in the OpenAPI document, too."""
 
+USUAL_LIMIT, MOST_LIMIT = 50, 200
 ESCAPED = 12  # bytes that a character takes at most, written as two \\u escapes
 ROOM = 2048  # bytes of a body beside its texts
 
+_ID = re.compile(ID, re.ASCII)
+_CURSOR = re.compile(CURSOR, re.ASCII)
 _KEY = re.compile(KEY, re.ASCII)
 _VISIBLE = re.compile(VISIBLE)
+_NUMBER = re.compile(r"[1-9][0-9]{0,3}", re.ASCII)
 _QUALITY = re.compile(r"\s*q\s*=\s*0(\.0*)?\s*", re.IGNORECASE)
 
 
@@ -71,6 +80,34 @@ async def read_post(request: web.Request, most: int) -> Post:
     )
 
 
+def is_id(conversation: str) -> bool:
+    """Whether it can be a debate's."""
+    return _ID.fullmatch(conversation) is not None
+
+
+def read_limit(request: web.Request) -> int:
+    """How many of a list are wanted. Raises 400."""
+    limit = request.query.get("limit", str(USUAL_LIMIT))
+    if not _NUMBER.fullmatch(limit) or int(limit) > MOST_LIMIT:
+        raise problem(400, "bad_limit", f"limit must be a number from 1 to {MOST_LIMIT}.")
+    return int(limit)
+
+
+def read_after(request: web.Request) -> Mark | None:
+    """Where a list goes on. Raises 400."""
+    after = request.query.get("after")
+    if after is None:
+        return None
+    if not _CURSOR.fullmatch(after):
+        raise problem(400, "bad_cursor", "after must be what an answer gave.")
+    at, _, conversation = after.partition(".")
+    return Mark(int(at), conversation)
+
+
+def cursor_of(mark: Mark | None) -> str | None:
+    return None if mark is None else f"{mark.at}.{mark.conversation}"
+
+
 def _text(data: dict[str, Any], name: str, most: int) -> str:
     """Of a field that may be missing; what is there has something in it that can be seen."""
     if name not in data or (data[name] is None and name != "message"):
@@ -93,4 +130,17 @@ def _streams(accept: str) -> bool:
     return False
 
 
-__all__ = ["FIELDS", "KEY", "KEY_HEADER", "VISIBLE", "Post", "read_post"]
+__all__ = [
+    "CURSOR",
+    "KEY",
+    "KEY_HEADER",
+    "MOST_LIMIT",
+    "USUAL_LIMIT",
+    "VISIBLE",
+    "Post",
+    "cursor_of",
+    "is_id",
+    "read_after",
+    "read_limit",
+    "read_post",
+]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import uuid4
@@ -14,7 +13,7 @@ from aiohttp import web
 
 from handlers.bearer import problem
 from handlers.debate_api import no_such_conversation
-from handlers.debate_request import Post
+from handlers.debate_request import Post, is_id
 from handlers.texts import Texts
 from relay.cast import Cast
 from relay.chats import Answered, Done, OpenTurn, said
@@ -30,8 +29,6 @@ from relay.word_limit import WordLimit
 CHANNEL = AGENT = "debate"
 
 GUIDELINES = "- Plain text only: no Markdown, no lists, no headings.\n"
-
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 
 log = structlog.get_logger(__name__)
 
@@ -60,7 +57,7 @@ class Debater:
     async def reply(self, post: Post, stranger: str, on_text: Callable[[str], None]) -> dict[str, Any]:
         """The answer. ``stranger``: whose short keys are their own. ``on_text``: told the pieces of our reply.
 
-        Raises 404, 409, 422, 429, 502, 503, 504; then, as after a cancel, nothing was stored, but for a 503, which
+        Raises 404, 409, 429, 502, 503, 504; then, as after a cancel, nothing was stored, but for a 503, which
         cannot tell: a retry with its key does."""
         read = asyncio.get_running_loop().time()
         try:
@@ -83,7 +80,7 @@ class Debater:
             raise problem(503, "store_away", "The store does not answer.", {"Retry-After": "1"}) from None
 
     async def _conversation(self, post: Post, stranger: str) -> tuple[str, bool]:
-        """Its id, and whether it may be a new one. Raises 422 for a key that was used for another request."""
+        """Its id, and whether it may be a new one. Raises 409 for a key that was used for another request."""
         conversation = str(uuid4()) if post.conversation is None else post.conversation
         if not is_id(conversation):
             raise no_such_conversation()
@@ -187,11 +184,6 @@ class _DebateCast:
         return self._debate.instructions(self._cast.instructions(agent, language))
 
 
-def is_id(conversation: str) -> bool:
-    """Whether it can be a debate's."""
-    return _ID.fullmatch(conversation) is not None
-
-
 def messages(items: Sequence[Item]) -> list[dict[str, str]]:
     """As they are told, the latest last."""
     return [{"role": "user" if side == "user" else "bot", "message": text} for side, text in said(items)]
@@ -206,7 +198,7 @@ def failed(code: str) -> web.HTTPException:
 
 
 def reused() -> web.HTTPException:
-    return problem(422, "key_reused", "This Idempotency-Key was used for another request.")
+    return problem(409, "key_reused", "This Idempotency-Key was used for another request.")
 
 
 def _tools(answer: Answer) -> list[Item]:
@@ -217,4 +209,4 @@ def _sum(one: Usage, other: Usage) -> Usage:
     return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
 
 
-__all__ = ["AGENT", "CHANNEL", "Debater", "is_id", "messages"]
+__all__ = ["AGENT", "CHANNEL", "Debater", "messages"]
