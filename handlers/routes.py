@@ -11,6 +11,7 @@ from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUN
 from handlers.dashboard_access import DASHBOARD
 from handlers.dashboard_login import Login
 from handlers.dashboard_pages import Pages
+from handlers.debate_api import CHAT, ONE, OPENAPI
 from handlers.dialling import missing_for_calls
 from handlers.fallback import Fallback
 from handlers.guard import closed
@@ -115,6 +116,10 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"GET  {READY}", "open"),
         (f"GET  {METRICS}", metrics),
         (f"GET  {DASHBOARD}", _dashboard(settings)),
+        (f"POST {CHAT}", "bearer token" if settings.debate_api_key else "open to all: DEBATE_API_KEY is not set"),
+        (f"GET  {ONE}", "bearer token" if settings.debate_api_key else "open to who has the id"),
+        (f"GET  {CHAT}", "bearer token" if settings.api_token else "closed: API_TOKEN"),
+        (f"GET  {OPENAPI}", "open"),
     ]
 
 
