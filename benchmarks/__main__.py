@@ -13,6 +13,8 @@ import click
 import uvloop
 
 from benchmarks.comparison import Load
+from benchmarks.debate import Plan as Debates
+from benchmarks.debate import debate as run_debate
 from benchmarks.faults import Plan as Faults
 from benchmarks.faults import faults as run_faults
 from benchmarks.idle import idle as run_idle
@@ -22,6 +24,9 @@ from benchmarks.latency import latency as run_latency
 from benchmarks.noise import KINDS
 from benchmarks.noisy import Plan as Noise
 from benchmarks.noisy import noisy as run_noisy
+from benchmarks.opponents import Plan as Opposing
+from benchmarks.opponents import load_opponents
+from benchmarks.opponents import opponents as run_opponents
 from benchmarks.processes import BenchError
 from benchmarks.soak import Plan as Soaking
 from benchmarks.soak import soak as run_soak
@@ -40,6 +45,7 @@ LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
 NOISE, SOAKING = Noise(), Soaking()
+DEBATES = Debates()
 TRANSPORT = Load(turns=4, runs=2)
 TELEMETRY = Load()
 SIZE = click.IntRange(min=1)
@@ -60,6 +66,7 @@ def main(context: click.Context) -> None:
             run_idle,
             lambda: run_transport(TRANSPORT, SIZES),
             lambda: run_telemetry(TELEMETRY),
+            lambda: run_debate(DEBATES),
         )
 
 
@@ -161,6 +168,29 @@ def telemetry(calls: int, turns: int, runs: int, seed: int) -> None:
 def noisy(calls: int, seconds: float, only: tuple[str, ...], seed: int) -> None:
     """What one caller who makes noise costs the others."""
     _run(lambda: run_noisy(Noise(calls, seconds, only or NOISE.kinds, seed)))
+
+
+@main.command()
+@click.option("--debates", type=SIZE, default=DEBATES.debates, show_default=True)
+@click.option("--turns", type=SIZE, default=DEBATES.turns, show_default=True, help="measured turns a debate")
+@click.option(
+    "--first", default=DEBATES.first, show_default=True, help="the model's first token, seconds: MEDIAN[:P95]"
+)
+@click.option("--pace", default=DEBATES.pace, show_default=True, help="between its tokens, seconds: MEDIAN[:P95]")
+@click.option("--tokens", type=SIZE, default=DEBATES.tokens, show_default=True, help="length of a reply")
+@click.option("--seed", type=int, default=DEBATES.seed, show_default=True)
+def debate(debates: int, turns: int, first: str, pace: str, tokens: int, seed: int) -> None:
+    """What the debate adds to the model's own time, with many at once."""
+    _run(lambda: run_debate(Debates(debates, turns, first, pace, tokens, seed=seed)))
+
+
+@main.command()
+@click.option("--debates", type=SIZE, default=1, show_default=True, help="of each opponent, in each language")
+@click.option("--only", type=click.Choice(list(load_opponents().lines)), multiple=True, help="an opponent")
+def opponents(debates: int, only: tuple[str, ...]) -> None:
+    """Scripted opponents against the model of OPENAI_..., or the rehearsal: how often the side held. Only when named:
+    it may cost something."""
+    _run(lambda: run_opponents(Opposing(debates, only)))
 
 
 @main.command()

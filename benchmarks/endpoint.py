@@ -31,7 +31,6 @@ from typing import Any
 
 from phone.bench.words import asked, word
 from phone.driven import answer
-from phone.endpoint.dialog import Entry
 from phone.model import Ask, Delay, Fault, Load, ModelServer, Recorded, Reply, ToolUse
 
 KEEP = 100_000
@@ -52,7 +51,7 @@ class Script:
     """How the endpoint answers. ``first``, ``pace``: seconds, MEDIAN or MEDIAN:P95. ``faults``: shares of the answers
     that go wrong, by the names of ``phone.model.Load``, each request drawn for itself; a stall has no end. ``tools``:
     word -> tool and its arguments as JSON text, called first where the caller says the word. The same ``seed`` and
-    order of requests give the same answers."""
+    order of requests give the same answers. Where a request has to call it, nothing is said besides."""
 
     first: str = "0"
     pace: str = "0"
@@ -143,9 +142,10 @@ class Behaviour:
             fault = replace(fault, at=len(words))
         made = _Made(_Mark(), _Mark(), marker, _name(fault), spoken)
         self._made[id(ask)] = made
-        uses = _uses(script, ask.entries)
+        uses = _uses(script, ask)
+        forced = bool(uses) and ask.tool_choice not in ("auto", "none")
         return Reply(
-            text=("".join(words),) if script.whole else words[: len(words) // 4 if uses else None],
+            text=() if forced else ("".join(words),) if script.whole else words[: len(words) // 4 if uses else None],
             tools=uses,
             first=Delay.parse(script.first).sample(rng),
             pace=pace.median if pace.p95 <= pace.median else lambda: pace.sample(rng),
@@ -185,12 +185,13 @@ class Behaviour:
         )
 
 
-def _uses(script: Script, entries: Sequence[Entry]) -> list[ToolUse]:
-    """The tool that what was said last is about; none where it is not the caller who has spoken last."""
-    if not script.tools or not entries or entries[-1].kind != "user":
+def _uses(script: Script, ask: Ask) -> list[ToolUse]:
+    """The tool that what was said last is about, if there is such; none where it is not the caller who has spoken
+    last."""
+    if not script.tools or not ask.entries or ask.entries[-1].kind != "user":
         return []
-    said = entries[-1].text.split()
-    return [ToolUse(*use) for word, use in script.tools.items() if word in said]
+    said = ask.entries[-1].text.split()
+    return [ToolUse(*use) for word, use in script.tools.items() if word in said and use[0] in ask.tools]
 
 
 def _name(fault: Fault | None) -> str:

@@ -115,7 +115,7 @@ async def ours(
     variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[System]:
     """``variables``: of its environment, beside those all get."""
-    port = _free_port()
+    port = free_port()
     env = {
         "PORT": str(port),
         "DATA_DIR": str(folder / "data"),
@@ -136,25 +136,25 @@ async def ours(
         child("the relay", command, core=core, env=env, log=folder / "ours.log") as running,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=START_SECONDS)) as http,
     ):
-        await _listens(running, port)
+        await listens(running, port)
         yield System("ours", running, True, f"127.0.0.1:{port}", folder / "data", http)
 
 
 @asynccontextmanager
 async def floor(endpoint: str, core: int | None, folder: Path) -> AsyncIterator[System]:
-    port = _free_port()
+    port = free_port()
     env = {"PORT": str(port), "OPENAI_BASE_URL": endpoint, "OPENAI_API_KEY": "bench"}
     command = [sys.executable, "-m", "benchmarks.floor"]
     log = folder / "floor.log"
     async with child("the floor", command, core=core, env=env | _request_file(folder), log=log) as running:
-        await _listens(running, port)
+        await listens(running, port)
         yield System("floor", running, False, f"127.0.0.1:{port}")
 
 
 @asynccontextmanager
 async def peer(endpoint: str, core: int | None, folder: Path) -> AsyncIterator[System]:
     """Its account is invented; it reaches nothing but the endpoint."""
-    port = _free_port()
+    port = free_port()
     env = {
         "TWILIO_SERVER_HOST": "127.0.0.1",
         "TWILIO_SERVER_PORT": str(port),
@@ -171,7 +171,7 @@ async def peer(endpoint: str, core: int | None, folder: Path) -> AsyncIterator[S
     command = [str(PEER_VENV / "bin" / "python"), "-m", "benchmarks.peer.relay"]
     log = folder / "peer.log"
     async with child("the peer", command, core=core, env=env | _request_file(folder), log=log) as running:
-        await _listens(running, port)
+        await listens(running, port)
         yield System("peer", running, False, f"127.0.0.1:{port}", token=PEER_TOKEN)
 
 
@@ -231,14 +231,14 @@ def _request_file(folder: Path) -> dict[str, str]:
     return {"BENCH_REQUEST": str(path)}
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-async def _listens(running: Child, port: int) -> None:
+async def listens(running: Child, port: int) -> None:
     """Waits until it accepts connections. Raises BenchError."""
     loop = asyncio.get_running_loop()
     until = loop.time() + START_SECONDS

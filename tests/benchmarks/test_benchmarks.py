@@ -17,6 +17,8 @@ from redis.asyncio import Redis
 from benchmarks import figures, latency
 from benchmarks.__main__ import main
 from benchmarks.comparison import Load
+from benchmarks.debate import Plan as Debates
+from benchmarks.debate import debate
 from benchmarks.distance import distance
 from benchmarks.endpoint import Script
 from benchmarks.faults import Heard, faults
@@ -159,6 +161,21 @@ async def test_noise_is_compared_with_none(tmp_path: Path, monkeypatch: pytest.M
     assert saved["noisy_ms"]["flood"]["p50"] > 0
     assert len(saved["core_busy"]["flood"]) == len(saved["no_core"]["flood"]) == 2
     assert saved["times"]["flood"].keys() == {"p50", "p99"}
+
+
+async def test_what_the_debate_adds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turns, first turns whose topic is given or read, and the endpoint itself, each by the model's own record."""
+    monkeypatch.setattr("benchmarks.debate.PAUSE", (0.0, 0.01))
+    await debate(Debates(debates=2, turns=2, first="0.002", pace="0.001", tokens=5, direct=1))
+    saved = orjson.loads((tmp_path / "results" / "debate.json").read_bytes())["of"]
+    assert {name: each["turns"] for name, each in saved.items()} == {
+        "turn": 4,
+        "topic given": 2,
+        "topic read": 2,
+        "endpoint itself": 2,
+    }
+    assert all(each["failed"] == {} and each["added_ms"]["p50"] > 0 for each in saved.values())
+    assert saved["turn"]["first_words_added_ms"]["p50"] > 0 and saved["topic read"]["first_words_added_ms"] == {}
 
 
 SORRY = "I am sorry."

@@ -414,3 +414,29 @@ args = { slot = "{slot}" }
     taken = rehearsal(ask_of(("user", "look"), found, ("assistant", "Ten is free."), ("user", "I take it")))
     assert calls(taken) == [("list", {"slot": "ten"})]
     assert calls(rehearsal(ask_of(("user", "I take it")))) == []
+
+
+@pytest.mark.parametrize("api", ["responses", "chat"])
+def test_what_stands_in_the_instructions_is_known(api: Any) -> None:
+    """What ``told`` takes from them is known to every rule; a rule that needs it does not apply where it is missing."""
+    rehearsal = script(
+        """
+first = ""
+told = 'Topic: "(?P<topic>[^"]*)"'
+[[rules]]
+match = 'why'
+say = "Because of {topic}."
+[[rules]]
+match = 'why'
+say = "What is the topic?"
+"""
+    )
+    for told, said in (('Be kind.\n\nTopic: "tea"\n', "Because of tea."), ("Be kind.", "What is the topic?")):
+        body: dict[str, Any] = {"model": "rehearsal"}
+        if api == "chat":
+            body["messages"] = [{"role": "system", "content": told}, {"role": "user", "content": "Why?"}]
+        else:
+            body |= {"instructions": told, "input": [{"role": "user", "content": "Why?"}]}
+        assert rehearsal(check(api, body)).text == said
+    with pytest.raises(ScriptError, match="bad regular expression"):
+        script("told = '('")
