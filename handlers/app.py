@@ -353,6 +353,7 @@ async def build_app(
 
     async def shutdown(_: web.Application) -> None:
         watching.close()
+        await debater.finish(min(settings.debate_deadline, settings.drain_seconds))
 
     app.cleanup_ctx.append(lifetime)
     app.on_shutdown.append(shutdown)

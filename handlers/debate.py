@@ -14,7 +14,7 @@ from aiohttp import web
 from config.settings import Settings
 from handlers.addresses import client_address
 from handlers.bearer import Bearer, answer, problem, unauthorized
-from handlers.debate_api import CHAT, ONE, OPENAPI, add_answers, closed, no_such_conversation
+from handlers.debate_api import CHAT, ONE, OPENAPI, add_answers, away, closed, no_such_conversation
 from handlers.debate_openapi import document
 from handlers.debate_request import cursor_of, is_id, read_after, read_limit, read_post
 from handlers.debate_stream import stream
@@ -131,10 +131,6 @@ class DebateRoutes:
         if not (self._key.brought_by(request) or self._operator.brought_by(request)):
             raise unauthorized()
         vouch(request)
-
-
-def away() -> web.HTTPException:
-    return problem(503, "store_away", "The store does not answer.", {"Retry-After": "1"})
 
 
 def make_debate(

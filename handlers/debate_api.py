@@ -51,6 +51,10 @@ def no_such_conversation() -> web.HTTPException:
     return problem(404, "unknown_conversation", "There is no such debate, or it is not kept any more.")
 
 
+def away() -> web.HTTPException:
+    return problem(503, "store_away", "The store does not answer.", {"Retry-After": "1"})
+
+
 def closed() -> web.HTTPException:
     """The answer of what a missing setting has closed: as if it did not exist."""
     return problem(404, "not_found", "There is nothing here.")
@@ -79,4 +83,4 @@ def _refusing(methods: Collection[str]) -> Handler:
     return refuse
 
 
-__all__ = ["CHAT", "ONE", "OPENAPI", "add_answers", "allow_origins", "closed", "no_such_conversation"]
+__all__ = ["CHAT", "ONE", "OPENAPI", "add_answers", "allow_origins", "away", "closed", "no_such_conversation"]

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import web
 
 from handlers.bearer import problem
-from handlers.debate_api import no_such_conversation
+from handlers.debate_api import away, no_such_conversation
 from handlers.debate_request import Post, is_id
 from handlers.texts import Texts
 from relay.cast import Cast
@@ -53,31 +53,51 @@ class Debater:
         self._deadline = deadline
         self._history = history
         self._fresh = fresh
+        self._turns = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def finish(self, seconds: float) -> None:
+        """Waits for the turns in hand, so long at most; no new ones come."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._idle.wait()
+        except TimeoutError:
+            log.warning("debates cut off", turns=self._turns)
 
     async def reply(self, post: Post, stranger: str, on_text: Callable[[str], None]) -> dict[str, Any]:
         """The answer. ``stranger``: whose short keys are their own. ``on_text``: told the pieces of our reply.
 
         Raises 404, 409, 429, 502, 503, 504; then, as after a cancel, nothing was stored, but for a 503, which
         cannot tell: a retry with its key does."""
-        read = asyncio.get_running_loop().time()
+        self._turns += 1
+        self._idle.clear()
         try:
-            async with asyncio.timeout(self._deadline) as deadline:
-                await self._fresh()
-                conversation, create = await self._conversation(post, stranger)
-                async with self.chats.turn(conversation, create=create, wait=self._deadline) as turn:
-                    if before := turn.answered(post.key):
-                        return self._again(post, conversation, before, on_text)
-                    done = await self._turn(turn, post, read, on_text)
-                    deadline.reschedule(None)  # the answer is there; Redis has deadlines of its own
-                    await turn.put(done)
-                    return self._answer(conversation, [*turn.items, *done.items])
+            return await self._in_time(post, stranger, on_text)
         except UnknownConversation:
             raise no_such_conversation() from None
         except (TimeoutError, TurnTimeout):
             raise late() from None
         except StoreError as error:
             log.warning("debate not stored", code=error.code)
-            raise problem(503, "store_away", "The store does not answer.", {"Retry-After": "1"}) from None
+            raise away() from None
+        finally:
+            self._turns -= 1
+            if not self._turns:
+                self._idle.set()
+
+    async def _in_time(self, post: Post, stranger: str, on_text: Callable[[str], None]) -> dict[str, Any]:
+        read = asyncio.get_running_loop().time()
+        async with asyncio.timeout(self._deadline) as deadline:
+            await self._fresh()
+            conversation, create = await self._conversation(post, stranger)
+            async with self.chats.turn(conversation, create=create, wait=self._deadline) as turn:
+                if before := turn.answered(post.key):
+                    return self._again(post, conversation, before, on_text)
+                done = await self._turn(turn, post, read, on_text)
+                deadline.reschedule(None)  # the answer is there; Redis has deadlines of its own
+                await turn.put(done)
+                return self._answer(conversation, [*turn.items, *done.items])
 
     async def _conversation(self, post: Post, stranger: str) -> tuple[str, bool]:
         """Its id, and whether it may be a new one. Raises 409 for a key that was used for another request."""

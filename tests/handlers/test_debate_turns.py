@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import orjson
 import pytest
 from redis.asyncio import Redis
 
+from handlers.keys import DRAIN
 from phone.model import Fault, Gate, Reply
 from relay.items import AssistantItem, UserItem
 from tests.handlers.debates import SET, STANCE, TOPIC, Debating, debating, reads, texts
@@ -325,6 +327,26 @@ async def test_the_monitor_sees_debates(debate: Debating) -> None:
     async with debate.http.get(url) as response:
         shown = await response.json()
     assert (shown["channel"], shown["turns"], len(shown["items"])) == ("debate", 1, 2)
+
+
+async def test_a_turn_in_hand_is_finished_before_the_process_leaves(
+    redis: Redis, redis_url: str, tmp_path: Path
+) -> None:
+    """Its client gets the answer, though requests in hand have no time of their own; what comes later is refused."""
+    gate = Gate()
+    async with aiohttp.ClientSession() as http:
+        async with debating(redis_url, tmp_path) as debate:
+            conversation = await debate.begun()
+            debate.model.script(Reply("In the end.", gate=gate))
+            last = Debating(debate.relay, http)
+            turn = asyncio.create_task(last.say("Is it flat?", conversation))
+            await asyncio.wait_for(gate.reached.wait(), 5)
+            debate.relay.app[DRAIN].begun = True
+            status, answer = await debate.say("One more", conversation)
+            assert (status, answer["code"]) == (503, "leaving")
+            asyncio.get_running_loop().call_later(0.3, gate.set)
+        status, answer = await turn
+        assert status == 200 and texts(answer)[-1] == "bot: In the end."
 
 
 async def test_without_the_agent(redis: Redis, redis_url: str, tmp_path: Path) -> None:
