@@ -26,6 +26,7 @@ from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus
 from relay.store.client import connect
+from relay.store.debates import Debates
 from relay.store.due import Due
 from relay.store.effects import Effects
 from relay.store.embedded import EmbeddedRedis
@@ -39,6 +40,7 @@ from relay.store.tickets import Tickets as TicketRecord
 from relay.store.tours import Slot, Tours
 
 CALL = "CA" + "1" * 32
+DEBATE = "0b7e5b0e-3f0e-4a53-9c1b-6f1f4a2f1c55"
 EPOCH = 1_790_000_000_000  # ms since 1970: 2026-09-21, a Monday
 DAY = "2026-09-21"
 KEPT = 86_400.0
@@ -114,6 +116,7 @@ async def store_all(redis: Redis) -> None:
     outbound = OutboundCalls(redis, 10)
     await outbound.claim("claimant", "a key", "fingerprint", EPOCH / 1000)
     await outbound.placed("claimant", "a key", CALL)
+    await Debates(redis).claim("a key", DEBATE, "fingerprint")
     await TicketRecord(redis).use("a ticket", "VX1", 120)
     await Callers(redis, 5).take(PERSON, CALL, EPOCH / 1000)
     for person in (PERSON, EVERYBODY):

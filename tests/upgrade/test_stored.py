@@ -25,6 +25,7 @@ from relay.manner import Manner, load_changes
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus, call_key
+from relay.store.debates import Claimed, Debates
 from relay.store.due import Due
 from relay.store.effects import Answered, Begun, Effects, InDoubt, effects_key
 from relay.store.history import History, items_key, state_key
@@ -38,6 +39,7 @@ from relay.store.tours import Tours
 from tests.upgrade.record import (
     CALL,
     DAY,
+    DEBATE,
     DRAFT,
     EPOCH,
     ITEMS,
@@ -136,6 +138,10 @@ async def calls_we_place(redis: Redis) -> None:
     assert (await OutboundCalls(redis, 1).claim("another", "", "", EPOCH / 1000)).kind == "rate"
 
 
+async def requests_of_debates(redis: Redis) -> None:
+    assert await Debates(redis).claim("a key", "another", "other") == Claimed(DEBATE, "fingerprint")
+
+
 async def tickets(redis: Redis) -> None:
     assert await TicketRecord(redis).use("a ticket", "VX2", 120) == "other"
 
@@ -163,6 +169,7 @@ CHECKS: dict[Check, set[str]] = {
         *("person:*:messages", "person:*:orders", "message:*", "{tours}:*", "{tours}:person:*"),
     },
     calls_we_place: {"{outbound}:minute", "{outbound}:key:*"},
+    requests_of_debates: {"debate:*:key"},
     tickets: {"ticket:*"},
     what_a_person_has_used: {"person:*:hour", "person:*:tokens", "{tokens}:all"},
 }
