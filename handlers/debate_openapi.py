@@ -122,14 +122,17 @@ def _list() -> Json:
                 "name": "limit",
                 "in": "query",
                 "required": False,
-                "schema": {"type": "integer", "minimum": 1, "maximum": MOST_LIMIT, "default": USUAL_LIMIT},
+                "schema": {
+                    "anyOf": [{"type": "integer", "minimum": 1, "maximum": MOST_LIMIT}, {"const": ""}],
+                    "default": USUAL_LIMIT,
+                },
             },
             {
                 "name": "after",
                 "in": "query",
                 "required": False,
                 "description": "What the answer before gave: the list goes on there.",
-                "schema": {"type": "string", "pattern": f"^{CURSOR}$"},
+                "schema": {"type": "string", "pattern": f"^({CURSOR})?$"},
             },
         ],
         "responses": {

@@ -86,17 +86,17 @@ def is_id(conversation: str) -> bool:
 
 
 def read_limit(request: web.Request) -> int:
-    """How many of a list are wanted. Raises 400."""
-    limit = request.query.get("limit", str(USUAL_LIMIT))
+    """How many of a list are wanted; nothing stands for the usual number. Raises 400."""
+    limit = request.query.get("limit") or str(USUAL_LIMIT)
     if not _NUMBER.fullmatch(limit) or int(limit) > MOST_LIMIT:
         raise problem(400, "bad_limit", f"limit must be a number from 1 to {MOST_LIMIT}.")
     return int(limit)
 
 
 def read_after(request: web.Request) -> Mark | None:
-    """Where a list goes on. Raises 400."""
+    """Where a list goes on; nothing stands for its beginning. Raises 400."""
     after = request.query.get("after")
-    if after is None:
+    if not after:
         return None
     if not _CURSOR.fullmatch(after):
         raise problem(400, "bad_cursor", "after must be what an answer gave.")

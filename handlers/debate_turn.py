@@ -107,8 +107,9 @@ class Debater:
         if post.key:
             # A key that can be guessed is known from the same address only.
             key = f"{stranger if len(post.key) < GUESSED else ''}\n{post.key}"
-            claimed = await self._debates.claim(key, conversation, post.fingerprint())
-            if claimed.fingerprint != post.fingerprint():
+            fingerprint = post.fingerprint()
+            claimed = await self._debates.claim(key, conversation, fingerprint)
+            if claimed.fingerprint != fingerprint:
                 raise reused()
             conversation = claimed.conversation
         return conversation, post.conversation is None
@@ -128,9 +129,7 @@ class Debater:
 
     async def _turn(self, turn: OpenTurn, post: Post, read: float, on_text: Callable[[str], None]) -> Done:
         person = person_id(CHANNEL, "", turn.conversation)
-        if over := self._parts.budget.over(person):
-            self._parts.telemetry.refused.labels(over).inc()
-            raise self._spent()
+        self._afford(person)
         debate = Debate.kept(turn.state).given(post.topic, post.stance)
         if debate is None:
             raise problem(409, "settled", "Topic and stance of this debate are settled: they cannot be changed.")
@@ -142,6 +141,7 @@ class Debater:
         usage = Usage()
         if not debate.settled:
             debate, usage = await self._read(cast, items, debate, person)
+            self._afford(person)
         limit = WordLimit(MOST_WORDS)
         asked = Asked(turn.conversation, CHANNEL, turn.number, turn.epoch, AGENT, items, read, person)
 
@@ -153,8 +153,6 @@ class Debater:
 
         replying = TextTurn(self._parts, asked, _DebateCast(cast, debate), heard)
         answer = await replying.run()
-        if answer.outcome == "budget":
-            raise self._spent()
         if answer.outcome == "failed" and not answer.items:
             raise late() if answer.code == LATE else failed(answer.code)
         if rest := limit.end():
@@ -182,9 +180,12 @@ class Debater:
             self._parts.budget.spend(person, usage.input + usage.output)
         return debate, usage
 
-    def _spent(self) -> web.HTTPException:
-        wait = str(math.ceil(self._parts.budget.until_tomorrow))
-        return problem(429, "budget", "The budget of the day is used up.", {"Retry-After": wait})
+    def _afford(self, person: str) -> None:
+        """Raises 429 where a budget is used up."""
+        if over := self._parts.budget.over(person):
+            self._parts.telemetry.refused.labels(over).inc()
+            wait = str(math.ceil(self._parts.budget.until_tomorrow))
+            raise problem(429, "budget", "The budget of the day is used up.", {"Retry-After": wait})
 
 
 GUESSED = 16

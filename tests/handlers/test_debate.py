@@ -135,6 +135,7 @@ async def test_the_operator_lists_debates(debate: Debating) -> None:
     first = await debate.begun()
     second = await debate.begun("Hello")
     assert (await debate.get())[0] == (await debate.get("", "wrong"))[0] == 401
+    assert await debate.get("?limit=&after=", TOKEN) == await debate.get("", TOKEN)
     status, page = await debate.get("?limit=1", TOKEN)
     assert status == 200 and [each["conversation_id"] for each in page["conversations"]] == [second]
     assert page["conversations"][0]["topic"] is None
@@ -142,7 +143,7 @@ async def test_the_operator_lists_debates(debate: Debating) -> None:
     (only,) = rest["conversations"]
     assert (only["conversation_id"], only["topic"], only["stance"], only["turns"]) == (first, TOPIC, STANCE, 1)
     assert rest["after"] is None and only["started"] > 1_700_000_000_000
-    for query in ("limit=0", "limit=201", "limit=", "limit=one", "after=", "after=1.x", "after=MTp4"):
+    for query in ("limit=0", "limit=201", "limit=one", "limit=007", "after=1.x", "after=MTp4"):
         status, answer = await debate.get(f"?{query}", TOKEN)
         assert status == 400 and answer["code"] in ("bad_limit", "bad_cursor")
 
