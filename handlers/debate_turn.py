@@ -28,6 +28,9 @@ from relay.word_limit import WordLimit
 
 CHANNEL = AGENT = "debate"
 
+GUESSED = 16
+"""Characters of a key below which others may have the same one."""
+
 GUIDELINES = "- Plain text only: no Markdown, no lists, no headings.\n"
 
 log = structlog.get_logger(__name__)
@@ -186,10 +189,6 @@ class Debater:
             self._parts.telemetry.refused.labels(over).inc()
             wait = str(math.ceil(self._parts.budget.until_tomorrow))
             raise problem(429, "budget", "The budget of the day is used up.", {"Retry-After": wait})
-
-
-GUESSED = 16
-"""Characters of a key below which others may have the same one."""
 
 
 class _DebateCast:
