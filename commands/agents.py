@@ -9,11 +9,12 @@ from pathlib import Path
 
 import click
 
-from config.agent_file import ToolCheck
+from config.agent_file import EngineCheck, ToolCheck
 from config.agents import agent_folders, load_agent
-from config.definition import AgentDefinition
+from config.definition import DIALOGFLOW, AgentDefinition
 from config.says import BUILT_IN, primary
 from config.settings import Settings, load_settings
+from handlers.modelling import engine_check
 from handlers.toolkit import tool_check
 from phone.endpoint.rules import ScriptError
 from phone.endpoint.script import Rehearsal
@@ -64,15 +65,15 @@ class Looked:
 def look_at(place: Path, settings: Settings) -> list[Looked]:
     """Every agent of a folder of agents, or the one of its own folder."""
     alone = (place / "agent.toml").is_file() or (place / "prompt.md").is_file()
-    known = tool_check(settings)
-    return [_look_at(each, known) for each in ([place] if alone else agent_folders(place))]
+    known, usable = tool_check(settings), engine_check(settings)
+    return [_look_at(each, known, usable) for each in ([place] if alone else agent_folders(place))]
 
 
-def _look_at(folder: Path, known: ToolCheck) -> Looked:
+def _look_at(folder: Path, known: ToolCheck, usable: EngineCheck) -> Looked:
     problems: list[str] = []
     agent = None
     try:
-        agent = load_agent(folder, known)
+        agent = load_agent(folder, known, usable)
     except ConfigError as error:
         problems += error.problems
     script = folder / "rehearsal.toml"
@@ -97,5 +98,9 @@ def _notes(agent: AgentDefinition) -> Iterator[str]:
             yield f"no text in {language!r} under [says] for {', '.join(missing)}: callers hear another language there."
     if not agent.greeting:
         yield "it has no greeting: the caller speaks first."
-    if not agent.tools:
+    if agent.engine == DIALOGFLOW:
+        unused = [name for name in ("tools", "model", "reasoning") if getattr(agent, name)]
+        if unused:
+            yield f"Dialogflow is not told of {', '.join(unused)}: its agent has its own."
+    elif not agent.tools:
         yield "it has no tools; with end_call it can hang up by itself."

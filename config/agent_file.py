@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from config.definition import AgentDefinition, KeyAction
+from config.definition import DIALOGFLOW, ENGINES, OPENAI, AgentDefinition, KeyAction
 from config.hours import Hours, parse_hours
 from config.prompts import zone
 from config.relay_attributes import ATTRIBUTES, DEFAULTS, LANGUAGE_ATTRIBUTES, attribute_text
 from config.says import BUILT_IN, Says, in_language
 
-ENGINES = ("openai",)
 REASONING = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 FILLER_WORDS = 6
 WHOLE = ("tool_rounds", "history_tokens", "reply_max_chars", "silence_prompts", "speculation_limit")
@@ -40,6 +39,8 @@ _HEADER = re.compile(r"\s*\[\[?\s*([^\]#]+?)\s*\]\]?\s*(?:#.*)?")
 
 ToolCheck = Callable[[str, Mapping[str, Any] | None], str]
 """(tool, arguments of a key or None) -> what is wrong with that, "" for nothing. Whoever has the tools passes it in."""
+EngineCheck = Callable[[str], str]
+"""The same for an engine: what it lacks here."""
 
 
 @dataclass(slots=True)
@@ -51,6 +52,7 @@ class AgentFile:
     data: dict[str, Any]
     problems: list[str]
     check_tool: ToolCheck
+    check_engine: EngineCheck
 
     def agent(self, name: str, prompt: str, rehearsal: Path | None) -> AgentDefinition:
         self._only(self.data, _TOP, "there is no setting")
@@ -65,9 +67,11 @@ class AgentFile:
         if not _is_zone(timezone):
             hint = "names look like 'America/New_York', and the machine needs its time zone files (package tzdata)"
             self._wrong(f"timezone {timezone!r} is not known; {hint}.", "timezone")
-        engine = texts["engine"] or ENGINES[0]
+        engine = texts["engine"] or OPENAI
         if engine not in ENGINES:
             self._wrong(f"engine must be one of {', '.join(ENGINES)}.", "engine")
+        elif complaint := self.check_engine(engine):
+            self._wrong(complaint, "engine")
         if texts["reasoning"] not in ("", *REASONING):
             self._wrong(f"reasoning must be one of {', '.join(REASONING)}.", "reasoning")
         language = relay.get("ttsLanguage") or relay.get("language") or "en-US"
@@ -82,7 +86,7 @@ class AgentFile:
             tools=self._tools(),
             engine=engine,
             reasoning=texts["reasoning"],
-            speculation=self._speculation(),
+            speculation=self._speculation(engine),
             hold_sound=self._hold_sound(texts["hold_sound"]),
             relay=relay,
             second=self._second(attributes),
@@ -132,13 +136,14 @@ class AgentFile:
         self._only(table, ATTRIBUTES, "ConversationRelay has no attribute", *place)
         return self._attributes(table, ATTRIBUTES, *place)
 
-    def _speculation(self) -> bool | None:
+    def _speculation(self, engine: str) -> bool | None:
         value = self.data.get("speculation")
-        if value is None or isinstance(value, bool):
-            return value
-        if value not in ("on", "off"):
+        if value is not None and not isinstance(value, bool) and value not in ("on", "off"):
             self._wrong('speculation must be "on" or "off".', "speculation")
-        return bool(value == "on")
+        wanted = value is True or value == "on"
+        if wanted and engine == DIALOGFLOW:
+            self._wrong("speculation cannot be on: what Dialogflow is asked ahead, it takes for said.", "speculation")
+        return None if value is None else wanted
 
     def _hours(self) -> Hours | None:
         if "hours" not in self.data:

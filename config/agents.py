@@ -9,8 +9,8 @@
 
 A line under ``[says]`` is text in the agent's own language, or a table of texts by language: ``apology = {en = "...",
 fr = "..."}``. Beside the lines stand ``fillers``, a list of phrases for the time a tool takes (or a table of lists;
-empty for none), and ``hold_sound``. Whether the tools exist is not known here; whoever puts the parts together passes
-in what checks them.
+empty for none), and ``hold_sound``. Whether the tools exist, and the engine can be used, is not known here; whoever
+puts the parts together passes in what checks them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import re
 import tomllib
 from pathlib import Path
 
-from config.agent_file import AgentFile, ToolCheck
+from config.agent_file import AgentFile, EngineCheck, ToolCheck
 from config.definition import AgentDefinition
 from config.menu import FILE as MENU
 from config.menu import load_menu
@@ -30,7 +30,11 @@ _NAME = re.compile(r"[A-Za-z0-9][\w-]*", re.ASCII)
 _AT_LINE = re.compile(r" \(at line (\d+), column \d+\)$")
 
 
-def load_agents(folder: Path, check_tool: ToolCheck = lambda tool, arguments: "") -> dict[str, AgentDefinition]:
+def load_agents(
+    folder: Path,
+    check_tool: ToolCheck = lambda tool, arguments: "",
+    check_engine: EngineCheck = lambda engine: "",
+) -> dict[str, AgentDefinition]:
     """Every agent below the folder, by name. Raises ConfigError with all that is wrong in any of them.
 
     Files beside the agents' folders, and folders whose names begin with a dot or an underscore, are not looked at.
@@ -40,7 +44,7 @@ def load_agents(folder: Path, check_tool: ToolCheck = lambda tool, arguments: ""
     folders = agent_folders(folder)
     for each in folders:
         try:
-            agents[each.name] = load_agent(each, check_tool)
+            agents[each.name] = load_agent(each, check_tool, check_engine)
         except ConfigError as error:
             problems += error.problems
     if not folders:
@@ -60,20 +64,26 @@ def agent_folders(folder: Path) -> list[Path]:
         ) from None
 
 
-def load_agent(folder: Path, check_tool: ToolCheck = lambda tool, arguments: "") -> AgentDefinition:
+def load_agent(
+    folder: Path,
+    check_tool: ToolCheck = lambda tool, arguments: "",
+    check_engine: EngineCheck = lambda engine: "",
+) -> AgentDefinition:
     """One agent. Raises ConfigError with all that is wrong in it."""
     problems: list[str] = []
     agent = None
     if not _NAME.fullmatch(folder.name):
         problems.append(f"{folder}: an agent's name has only letters, digits, - and _.")
     else:
-        agent = _load_agent(folder, problems, check_tool)
+        agent = _load_agent(folder, problems, check_tool, check_engine)
     if agent is None or problems:
         raise ConfigError(problems)
     return agent
 
 
-def _load_agent(folder: Path, problems: list[str], check_tool: ToolCheck) -> AgentDefinition | None:
+def _load_agent(
+    folder: Path, problems: list[str], check_tool: ToolCheck, check_engine: EngineCheck
+) -> AgentDefinition | None:
     prompt = _read(folder / "prompt.md", problems)
     if prompt is not None and not prompt.strip():
         problems.append(f"{folder / 'prompt.md'}:1: the prompt is empty.")
@@ -95,7 +105,7 @@ def _load_agent(folder: Path, problems: list[str], check_tool: ToolCheck) -> Age
         problems.append(f"{folder / 'agent.toml'}:{line}: {_AT_LINE.sub('', str(error))}.")
         return None
     script = folder / "rehearsal.toml"
-    return AgentFile(folder / "agent.toml", text, data, problems, check_tool).agent(
+    return AgentFile(folder / "agent.toml", text, data, problems, check_tool, check_engine).agent(
         folder.name, (prompt or "").strip(), script if script.is_file() else None
     )
 

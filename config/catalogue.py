@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from config.agent_file import ToolCheck
+from config.agent_file import EngineCheck, ToolCheck
 from config.agents import agent_folders, load_agent, load_agents
 from config.definition import AgentDefinition
 from relay.errors import ConfigError
@@ -40,16 +40,18 @@ class Catalogue(Mapping[str, AgentDefinition]):
         default: str,
         check_tool: ToolCheck = lambda tool, arguments: "",
         finish: Callable[[AgentDefinition], AgentDefinition] = lambda agent: agent,
+        check_engine: EngineCheck = lambda engine: "",
     ) -> None:
         self._folder = folder
         self._default = default
         self._check_tool = check_tool
+        self._check_engine = check_engine
         self._finish = finish
         self._seen = self._marks()
         problems: list[str] = []
         agents: dict[str, AgentDefinition] = {}
         try:
-            agents = load_agents(folder, check_tool)
+            agents = load_agents(folder, check_tool, check_engine)
         except ConfigError as error:
             problems += error.problems
         if not (folder / default).is_dir():
@@ -80,7 +82,8 @@ class Catalogue(Mapping[str, AgentDefinition]):
         agents, problems, changed = dict(self._agents), [], []
         for name in sorted(name for name in marks if marks[name] != seen.get(name)):
             try:
-                agents[name] = self._finish(load_agent(self._folder / name, self._check_tool))
+                agent = load_agent(self._folder / name, self._check_tool, self._check_engine)
+                agents[name] = self._finish(agent)
                 changed.append(name)
             except ConfigError as error:
                 problems += error.problems

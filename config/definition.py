@@ -10,6 +10,10 @@ from typing import Any
 from config.hours import Hours
 from config.says import Says
 
+OPENAI, DIALOGFLOW = "openai", "dialogflow"
+ENGINES = (OPENAI, DIALOGFLOW)
+"""What answers for an agent. Dialogflow keeps the conversation itself: it is asked nothing twice, and nothing ahead."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeyAction:
@@ -49,7 +53,7 @@ class AgentDefinition:
     greeting: str = ""
     timezone: str = "UTC"
     tools: tuple[str, ...] = ()
-    engine: str = "openai"
+    engine: str = OPENAI
     reasoning: str = ""
     speculation: bool | None = None
     hold_sound: str = ""

@@ -8,8 +8,9 @@ from dataclasses import replace
 import structlog
 
 from config.catalogue import Catalogue, Look
-from config.definition import AgentDefinition
+from config.definition import OPENAI, AgentDefinition
 from config.settings import Settings
+from handlers.modelling import engine_check
 from tools.registry import ToolRegistry
 
 LOOK_DEADLINE = 0.3
@@ -61,13 +62,18 @@ def open_catalogue(settings: Settings, tools: ToolRegistry) -> Catalogue:
     """The agents as these settings have them run. Raises ConfigError with all that is wrong in them."""
     speculation = settings.speculation == "on"
     return Catalogue(
-        settings.agents_dir, settings.default_agent, tools.complaint, lambda agent: _speculating(agent, speculation)
+        settings.agents_dir,
+        settings.default_agent,
+        tools.complaint,
+        lambda agent: _speculating(agent, speculation),
+        engine_check(settings),
     )
 
 
 def _speculating(agent: AgentDefinition, default: bool) -> AgentDefinition:
-    """With its own say about speculation or the setting's, which takes partial prompts unless it refuses them."""
-    wanted = default if agent.speculation is None else agent.speculation
+    """With its own say about speculation or the setting's, which takes partial prompts unless it refuses them. An
+    engine that keeps the conversation takes what it is asked for said: it is asked nothing ahead."""
+    wanted = agent.engine == OPENAI and (default if agent.speculation is None else agent.speculation)
     partials = agent.relay.get("partialPrompts", "").casefold() != "false"
     relay = {**agent.relay, "partialPrompts": "true"} if wanted and partials else agent.relay
     return replace(agent, speculation=wanted and partials, relay=relay)

@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from channels.reports import HttpReports
 from channels.twilio import twiml
 from channels.twilio.tickets import Tickets, ticket_keys
-from config.definition import AgentDefinition
 from config.settings import Settings
 from handlers.addresses import client_address
 from handlers.admission import Admission
@@ -42,7 +41,7 @@ from handlers.health import AWAY, Check, Health, Metrics
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
-from handlers.modelling import Endpoint, make_model
+from handlers.modelling import Endpoint, make_engines, make_model, model_names
 from handlers.monitoring import is_watched, make_monitoring, people_key
 from handlers.operating import OperatorRoutes, carry_out
 from handlers.outbound import OutboundRoute
@@ -111,7 +110,10 @@ async def build_app(
     prices = make_prices(settings.price_input, settings.price_cached, settings.price_output)
     telemetry, jobs = Telemetry(version("relay"), prices), Jobs()
     redis = connect(redis_url)
-    model = make_model(settings, endpoint, telemetry)
+    tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
+    keys = ticket_keys(tokens, settings.data_dir)
+    openai = make_model(settings, endpoint, telemetry)
+    model = make_engines(settings, openai, telemetry, keys[0], lambda: {agent.engine for agent in agents.values()})
     warmth = Warmth(model)
     app = web.Application(client_max_size=64 * 1024, middlewares=make_rate_limit(settings, telemetry))
     app[TELEMETRY] = telemetry
@@ -126,13 +128,11 @@ async def build_app(
         extra_tools(tools)
     agents = open_catalogue(settings, tools)
     watch_agents = AgentWatch(agents)
-    tokens = [token.get_secret_value() for token in settings.twilio_auth_token]
     address = PublicAddress.parse(settings.public_url) if settings.public_url else None
     gate = TwilioGate(
         address,
         TwilioSignatures(tokens) if tokens else None,
     )
-    keys = ticket_keys(tokens, settings.data_dir)
     tickets = Tickets(keys, settings.ticket_seconds, TicketRecord(redis))
     conversations = Conversations(stores.history)
     reporting = ClientSession(cookie_jar=DummyCookieJar()) if reports_state(settings) == "on" else None
@@ -175,9 +175,7 @@ async def build_app(
             drain.settle(call_sid)
         after_calls.ended(call_sid, outcome)
 
-    def model_name(agent: AgentDefinition) -> str:
-        return f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model
-
+    model_name = model_names(settings, endpoint)
     trail = traces.of if watched else untraced
     effects = Effects(redis, settings.call_history_hours * 3600, key=hmac.digest(keys[0], EFFECTS_LABEL, sha256))
     calls = app[CALLS] = Calls(

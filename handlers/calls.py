@@ -156,7 +156,7 @@ class Calls:
             self._model_name,
             partial(self._prompt, is_shut, context.address),
             self._people,
-            person,
+            context,
             deadline=self._limits.prepare_deadline,
             second=second,
         )

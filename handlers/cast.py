@@ -9,23 +9,24 @@ import orjson
 import structlog
 
 from channels.twilio.twiml import RelayAgent, session_attributes, without_replaced
-from config.definition import AgentDefinition
+from config.definition import DIALOGFLOW, AgentDefinition
 from config.prompts import answering_in
 from relay.cast import Role
 from relay.frames import LANGUAGE_ATTRIBUTES
 from relay.keypad import Key
 from relay.manner import MULTI, Manner
-from relay.models.base import ModelRequest
+from relay.models.base import ModelRequest, ToolSpec
+from relay.models.dialogflow import END, HANDOFF
 from relay.store.people import People, Person
-from relay.toolbox import ToolBox
+from relay.toolbox import ToolBox, ToolContext
 
 log = structlog.get_logger(__name__)
 
 
 class CallCast:
     """Satisfies ``relay.cast.Cast``. ``first``: has the call. ``render``: an agent's prompt for a person, None for a
-    stranger. ``person``: key of who is on the line. ``deadline``: seconds a look-up may take. ``second``: the first
-    provider of speech has failed in this call."""
+    stranger. ``context``: which call it is, and who is on the line. ``deadline``: seconds a look-up may take.
+    ``second``: the first provider of speech has failed in this call."""
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class CallCast:
         model_name: Callable[[AgentDefinition], str],
         render: Callable[[AgentDefinition, Person | None], str],
         people: People,
-        person: str,
+        context: ToolContext,
         *,
         deadline: float,
         second: bool,
@@ -45,7 +46,7 @@ class CallCast:
         self._model_name = model_name
         self._render = render
         self._people = people
-        self._id = person
+        self._context = context
         self._deadline = deadline
         self._second = second
         self._person: Person | None = None
@@ -74,7 +75,7 @@ class CallCast:
     async def look_up(self) -> None:
         try:
             async with asyncio.timeout(self._deadline):
-                person = await self._people.get(self._id)
+                person = await self._people.get(self._context.person)
         except Exception as error:  # whatever is wrong with what is stored: the call goes on with what is known
             log.warning("person not looked up", error=type(error).__name__)
             return
@@ -85,18 +86,27 @@ class CallCast:
     def _role(self, agent: AgentDefinition) -> Role:
         return Role(
             manner_of(agent),
-            ModelRequest(
-                "",
-                (),
-                self._tools.specs(agent.tools),
-                self._model_name(agent),
-                reasoning=agent.reasoning,
-                cache_key=agent.name,
-                first_token_deadline=agent.limits.get("first_token_deadline"),
-                stall_deadline=agent.limits.get("stall_deadline"),
-            ),
+            request_of(agent, self._tools.specs(agent.tools), self._model_name(agent), self._context),
             voices_of(agent, second=self._second),
         )
+
+
+def request_of(agent: AgentDefinition, tools: tuple[ToolSpec, ...], model: str, context: ToolContext) -> ModelRequest:
+    """What is the same in each of its requests in this conversation."""
+    return ModelRequest(
+        "",
+        (),
+        tools,
+        model,
+        reasoning=agent.reasoning,
+        cache_key=agent.name,
+        first_token_deadline=agent.limits.get("first_token_deadline"),
+        stall_deadline=agent.limits.get("stall_deadline"),
+        engine=agent.engine,
+        conversation=context.conversation,
+        channel=context.channel,
+        language=agent.language,
+    )
 
 
 def manner_of(agent: AgentDefinition) -> Manner:
@@ -104,6 +114,7 @@ def manner_of(agent: AgentDefinition) -> Manner:
         digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode(), dict(action.says))
         for digit, action in agent.keys.items()
     }
+    signals = (HANDOFF, END) if agent.engine == DIALOGFLOW else ()  # no tools it would have to be shown
     return Manner(
         agent=agent.name,
         line=agent.says.line,
@@ -111,7 +122,8 @@ def manner_of(agent: AgentDefinition) -> Manner:
         fillers=agent.says.fillers,
         hold_sound=agent.hold_sound,
         keys=keys,
-        tools=agent.tools,
+        tools=(*agent.tools, *(each for each in signals if each not in agent.tools)),
+        takes_results=not signals,
         language=agent.language,
         transcription=agent.relay.get("transcriptionLanguage") or agent.relay.get("language") or "en-US",
         languages=languages_of(agent),

@@ -1,21 +1,31 @@
-"""The model every call asks, put together from the settings."""
+"""The model every conversation asks, put together from the settings."""
 
 from __future__ import annotations
 
+import hmac
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
+from config.agent_file import EngineCheck
+from config.definition import DIALOGFLOW, OPENAI, AgentDefinition
 from config.settings import Settings
 from relay.errors import ConfigError
 from relay.genai import Place, place_of
 from relay.models.base import LanguageModel, ModelRequest
 from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, choose_api, make_client, tls_context
+from relay.models.dialogflow import DialogflowModel
+from relay.models.dialogflow_client import INSTALL, Bot, is_installed
+from relay.models.engines import Engines
 from relay.models.options import always_reasons
 from relay.models.responses import ResponsesModel
 from relay.models.sockets import Sockets
 from relay.models.steady import Deadlines, SteadyModel
 from relay.models.websocket import WebsocketModel
 from relay.telemetry import Telemetry
+
+SESSIONS_LABEL = b"relay: dialogflow sessions key 1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +94,57 @@ def _adapter(settings: Settings, client: ModelClient, model: str) -> ChatModel |
     api = choose_api(settings.openai_api, client.base_url)
     adapter: type[ChatModel | ResponsesModel] = ChatModel if api == "chat" else ResponsesModel
     return adapter(client, model=model, reasoning=settings.openai_reasoning, read_timeout=settings.turn_deadline)
+
+
+def bot_of(settings: Settings) -> Bot | None:
+    """The agent of Dialogflow's that the settings name."""
+    if settings.dialogflow_project is None:
+        return None
+    return Bot(
+        settings.dialogflow_project,
+        settings.dialogflow_agent or "",
+        settings.dialogflow_location,
+        settings.dialogflow_endpoint or "",
+    )
+
+
+def make_engines(
+    settings: Settings,
+    openai: LanguageModel,
+    telemetry: Telemetry,
+    secret: bytes,
+    used: Callable[[], Collection[str]],
+) -> LanguageModel:
+    """``openai`` and, where the settings name one, Dialogflow, as one model. ``secret``: the same in every process.
+    ``used``: the engines of the agents there are."""
+    bot = bot_of(settings)
+    if bot is None:
+        return openai
+    key = hmac.digest(secret, SESSIONS_LABEL, sha256)
+    dialogflow = DialogflowModel(bot, key, telemetry, deadline=settings.turn_deadline)
+    return Engines({OPENAI: openai, DIALOGFLOW: dialogflow}, used)
+
+
+def engine_check(settings: Settings) -> EngineCheck:
+    """What is wrong with an engine an agent names, as far as can be told without asking anybody."""
+
+    def check(engine: str) -> str:
+        if engine != DIALOGFLOW:
+            return ""
+        if settings.dialogflow_project is None:
+            return "the engine dialogflow needs DIALOGFLOW_PROJECT (docs/dialogflow.md)."
+        return "" if is_installed() else f"the engine dialogflow needs the extra dialogflow: {INSTALL}."
+
+    return check
+
+
+def model_names(settings: Settings, endpoint: Endpoint) -> Callable[[AgentDefinition], str]:
+    """Gives the model that an agent's requests name."""
+    bot = bot_of(settings)
+
+    def name(agent: AgentDefinition) -> str:
+        if agent.engine == DIALOGFLOW and bot is not None:
+            return bot.model
+        return f"rehearsal:{agent.name}" if endpoint.rehearsal else agent.model
+
+    return name

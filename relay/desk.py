@@ -168,6 +168,10 @@ class Desk:
             ended.append(work)
         return ended, running
 
+    def in_vain(self, turn: int, round: int) -> bool:
+        """Whether this round was to end the call, or to hand it over."""
+        return any(w.policy.terminal for w in self.work.values() if (w.turn, w.round) == (turn, round))
+
     def settle(self) -> None:
         """A turn ended undisturbed: the same call made from now on is a new wish."""
         self._begun = {name: w for name, w in self._begun.items() if w.state != "finished"}

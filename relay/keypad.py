@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -10,6 +11,7 @@ from config.says import in_language
 LATE_POUND = 3.0  # seconds after digits were taken in which a lone # still belongs to them
 MOST_DIGITS = 64
 PRESSED = "The caller pressed "  # how the model is told of keys
+_INPUT = re.compile(rf"{PRESSED}([\dA-D*#](?: [\dA-D*#])*) on the keypad\.", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,12 @@ class Key:
         """The line for a caller of this language, and the tag of the language it is in: "" for the agent's."""
         found = in_language(self.says, language)
         return (self.say, "") if found is None else (found, language)
+
+
+def keys_of(note: str) -> str:
+    """The keys a model is told of that are the caller's input; "" for any other note."""
+    found = _INPUT.fullmatch(note)
+    return found[1].replace(" ", "") if found else ""
 
 
 class Keypad:

@@ -140,6 +140,8 @@ class Rounds:
             carry=self._carry,
             on_sent=sink.sent,
             on_further=sink.round.further.append,
+            on_found=sink.round.found.__setitem__,
+            language=action.language or self.template.language,
         )
         sink.round.shown = request.instructions, items
         if self._timing is not None:
@@ -186,9 +188,10 @@ class Rounds:
             self._sink = None
 
     def speculate(self, items: Sequence[Item], instructions: str) -> None:
-        """Asks the model ahead of the turn these items will lead to; one that was asked so before is dropped."""
+        """Asks the model ahead of the turn these items will lead to; one that was asked so before is dropped. An engine
+        that would take it for said is not asked."""
         self.drop()
-        if self.allowance.over():
+        if self.template.keeps_state or self.allowance.over():
             return
         sink = self._listener(self, 0, ahead=True)
         request = replace(
@@ -293,6 +296,7 @@ class _Sink:
     is one reply at most, and it does not wait longer than ``speculation.PATIENCE`` for a final prompt."""
 
     __slots__ = (
+        "_free",
         "_kept",
         "_released",
         "_rounds",
@@ -310,6 +314,7 @@ class _Sink:
         self._rounds = rounds
         self._turn = turn
         self._speech = Speech()
+        self._free = rounds.template.keeps_state  # such an engine is not paid by the token
         self._released = False
         self._kept: list[Callable[[], None]] | None = [] if ahead else None
         self._settled = False  # the budget knows what this has cost
@@ -330,7 +335,7 @@ class _Sink:
         """What it has cost; about, where the provider has not told."""
         if told := self.usage.input + self.usage.output:
             return told
-        if not self.asked:
+        if self._free or not self.asked:
             return 0
         instructions, items = self.round.shown
         return (len(instructions) + self.characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))

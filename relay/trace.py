@@ -13,7 +13,8 @@ its entry. What happened since the entry before is in the next one, so that ``at
 ``ended``     the session is over, with what was not in a turn
 
 A round's ``further`` names why more requests were made for it (``models/steady.py``); ``hedged``: one of them for being
-late. Its ``at_ms`` is below zero where it was asked ahead of its turn. A tool that outlives its turn is ``running``
+late. Its ``at_ms`` is below zero where it was asked ahead of its turn. ``found`` stands in it where its engine tells of
+an intent. A tool that outlives its turn is ``running``
 there, and stands once more, with its end, in the entry that follows that. Speech: ``position`` is its item's in the
 history, ``ms`` an estimate of how long it was heard. Frames: words count once a talk cycle, with ``count`` frames, the
 empty one that closes it aside; ``info`` frames and partial prompts in a row are one.
@@ -77,8 +78,9 @@ class NoTrail:
 class Round:
     """One request to the model, in seconds of the session's clock. ``further``: why others were made beside it.
 
-    What it was about goes into no entry: ``shown``, instructions and items; ``calls`` and, where it is kept, the
-    ``text`` it brought. ``error``: the code of what failed it."""
+    ``found``: what the engine told of how it came to its answer (an intent, its confidence). What the request was about
+    goes into no entry: ``shown``, instructions and items; ``calls`` and, where it is kept, the ``text`` it brought.
+    ``error``: the code of what failed it."""
 
     model: str
     at: float
@@ -87,6 +89,7 @@ class Round:
     outcome: str = ""
     usage: Usage = field(default_factory=Usage)
     further: list[str] = field(default_factory=list)
+    found: dict[str, str | float] = field(default_factory=dict)
     error: str = ""
     shown: tuple[str, Sequence[Item]] = field(default=("", ()), repr=False)
     calls: tuple[ToolCall, ...] = field(default=(), repr=False)
@@ -311,7 +314,7 @@ class SessionTrace:
         return rest
 
     def _round(self, each: Round) -> dict[str, Any]:
-        return {
+        fields: dict[str, Any] = {
             "at_ms": _ms(each.at - self._from),
             "ms": None if each.over is None else _ms(each.over - each.at),
             "first_ms": None if each.first is None else _ms(each.first - each.at),
@@ -323,6 +326,7 @@ class SessionTrace:
             "hedged": "late" in each.further,
             "further": list(each.further),
         }
+        return {**fields, "found": dict(each.found)} if each.found else fields
 
     def _add(self, kind: str, at: float, **fields: Any) -> None:
         since = round((at - self._begun) * 1000)

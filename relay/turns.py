@@ -308,7 +308,7 @@ class Turns:
         self._speaking.close(turn.utterance)
         if event.calls:
             self._take_calls(turn, event.calls)
-        elif turn.said:
+        elif turn.said or event.reason == "nothing":
             self._over(turn)
         else:
             self.fail()  # a model that says nothing must not leave the caller in silence
@@ -480,6 +480,10 @@ class Turns:
             self._speaking.play(turn.number, sound, firm=True)
         turn.sounds.clear()
         if turn.effect is not None:
+            self._over(turn)
+            return
+        if not self._speaking.manner.takes_results and self._desk.in_vain(turn.number, turn.round):
+            self._speaking.line("nobody")  # which a model would say in words of its own
             self._over(turn)
             return
         if (turn.said or turn.filled) and not self._words:

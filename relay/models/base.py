@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, Protocol
 
+from config.definition import OPENAI
 from relay.items import Item
 
-FinishReason = Literal["stop", "tools", "length", "filter", "refusal"]
+FinishReason = Literal["stop", "tools", "length", "filter", "refusal", "nothing"]
+"""``nothing``: there was nothing to answer, and nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ class ModelRequest:
     ``on_further``: called with the reason whenever another request is made for this one (``steady.py``).
     ``first_token_deadline``, ``stall_deadline``: seconds of an agent that has its own; None is the usual one.
     ``fresh``: not on a connection that was used before: another request has just failed on one.
+    ``engine``: whose request it is. For one that keeps the conversation itself: which ``conversation`` it is, on which
+    ``channel``, and the tag of the ``language`` to answer in, "" for none known. ``on_found``: called with names and
+    values of what the engine tells of how it came to its answer; none of them are a person's words.
     """
 
     instructions: str
@@ -92,6 +97,16 @@ class ModelRequest:
     first_token_deadline: float | None = None
     stall_deadline: float | None = None
     fresh: bool = False
+    engine: str = OPENAI
+    conversation: str = field(default="", compare=False)
+    channel: str = field(default="", compare=False)
+    language: str = field(default="", compare=False)
+    on_found: Callable[[str, str | float], None] | None = field(default=None, compare=False)
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether the engine remembers what it was asked: it is then asked nothing twice, and nothing ahead."""
+        return self.engine != OPENAI
 
 
 class Sign(Enum):
