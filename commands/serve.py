@@ -21,7 +21,7 @@ from config.agents import agent_folders
 from config.settings import Settings, hand_on, load_settings
 from handlers.app import build_app
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
-from handlers.modelling import Endpoint, endpoint_of
+from handlers.modelling import Endpoint, bot_of, endpoint_of
 from handlers.otel.start import make_spans
 from handlers.routes import provided, route_table
 from relay.errors import ConfigError
@@ -131,7 +131,8 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
         endpoint = endpoint_of(settings)
         if endpoint is None:
             endpoint = await _rehearsal(settings, stack)
-        spans = make_spans(endpoint.base_url, settings.openai_model)
+        bot = bot_of(settings)
+        spans = make_spans(endpoint.base_url, settings.openai_model, [] if bot is None else [bot.place])
         stack.push_async_callback(spans.close)
         app = await build_app(settings, redis_url=redis_url, endpoint=endpoint, spans=spans)
         given = inherited_sockets()

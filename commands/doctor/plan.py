@@ -8,12 +8,25 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from commands.agents import look_at
-from commands.doctor import address, agents, certificate, model, number, redis, serving, signature, twilio, websocket
+from commands.doctor import (
+    address,
+    agents,
+    certificate,
+    dialogflow,
+    model,
+    number,
+    redis,
+    serving,
+    signature,
+    twilio,
+    websocket,
+)
 from commands.doctor.asking import Asker, asking
 from commands.doctor.clock import Dates
 from commands.doctor.finding import Check, Finding, News, examine, failed, ok, skipped, warning
+from config.definition import DIALOGFLOW, OPENAI
 from config.settings import Settings, platform
-from handlers.modelling import Endpoint, endpoint_of, fallback_endpoint_of, make_model
+from handlers.modelling import Endpoint, bot_of, endpoint_of, fallback_endpoint_of, make_model
 from relay.errors import ConfigError
 from relay.models.client import tls_context
 from relay.telemetry import Telemetry
@@ -25,6 +38,7 @@ NAMES = (
     "Redis",
     "model",
     "fallback model",
+    "Dialogflow",
     *PUBLIC,
     "Twilio account",
     "number",
@@ -61,14 +75,17 @@ async def diagnose(settings: Settings, news: News) -> dict[str, Finding]:
 
 def _parts(settings: Settings, context: ssl.SSLContext, dates: Dates) -> list[Check]:
     """What a relay needs whether anybody can reach it or not."""
-    models = {settings.openai_model}
+    models, engines = {settings.openai_model}, {OPENAI}
 
     async def the_agents() -> Finding:
         try:
             looked = await asyncio.to_thread(look_at, settings.agents_dir, settings)
         except ConfigError as error:
             return failed("\n".join(error.problems), "Correct AGENTS_DIR.")
-        if named := {each.agent.model or settings.openai_model for each in looked if each.agent is not None}:
+        if there := [each.agent for each in looked if each.agent is not None]:
+            engines.clear()
+            engines.update(agent.engine for agent in there)
+        if named := {agent.model or settings.openai_model for agent in there if agent.engine == OPENAI}:
             models.clear()
             models.update(named)
         return agents.found(looked, settings)
@@ -82,7 +99,7 @@ def _parts(settings: Settings, context: ssl.SSLContext, dates: Dates) -> list[Ch
 
     async def the_model() -> Finding:
         if endpoint is None:
-            return model.REHEARSAL
+            return model.REHEARSAL if OPENAI in engines else skipped("No agent asks one.")
         try:
             await make_model(settings, endpoint, Telemetry()).close()
         except ConfigError as error:
@@ -95,11 +112,16 @@ def _parts(settings: Settings, context: ssl.SSLContext, dates: Dates) -> list[Ch
         second = fallback_endpoint_of(settings, endpoint or Endpoint())
         return await model.look(second, {settings.openai_fallback_model}, _FALLBACK, context, dates)
 
+    async def the_dialogflow() -> Finding:
+        bot = bot_of(settings) if DIALOGFLOW in engines else None
+        return dialogflow.UNUSED if bot is None else await dialogflow.look(bot)
+
     return [
         Check("agents", the_agents),
         Check("Redis", the_store),
         Check("model", the_model, after=("agents",)),
         Check("fallback model", the_fallback),
+        Check("Dialogflow", the_dialogflow, after=("agents",)),
     ]
 
 

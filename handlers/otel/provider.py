@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from urllib.parse import urlsplit
 
@@ -23,6 +23,7 @@ from opentelemetry.trace import Span
 
 from handlers.otel.content import Content
 from handlers.otel.spans import Attributes, CallIds, Model, OtelCall
+from relay.genai import Place
 from relay.masks import Masks
 from relay.spans import CallSpans, NoCallSpans
 
@@ -46,12 +47,15 @@ log = structlog.get_logger(__name__)
 
 
 class OtelSpans:
-    """The ``Spans`` of a process. ``content``: words, arguments and results are told too. ``batch``: spans that are
-    handed over at once; None, as the variables say."""
+    """The ``Spans`` of a process. ``places``: of models that are asked elsewhere. ``content``: words, arguments and
+    results are told too. ``batch``: spans that are handed over at once; None, as the variables say."""
 
-    def __init__(self, base_url: str, model: str, *, content: bool, batch: int | None = BATCH) -> None:
+    def __init__(
+        self, base_url: str, model: str, places: Iterable[Place] = (), *, content: bool, batch: int | None = BATCH
+    ) -> None:
         self.content = content
         self._model = model_at(base_url, model)
+        self._others = {each.model: Model(each.provider, each.address, int(each.port), each.model) for each in places}
         self._open: set[Span] = set()
         self._exporter = _Exporter()
         self._provider = TracerProvider(resource=_resource(), id_generator=CallIds(), shutdown_on_exit=False)
@@ -72,7 +76,9 @@ class OtelSpans:
         }
         content = Content(masks) if self.content else None
         try:
-            return OtelCall(self._tracer, self._model, self._open, attributes, epoch, conversation, content)
+            return OtelCall(
+                self._tracer, self._model, self._others, self._open, attributes, epoch, conversation, content
+            )
         except Exception as error:  # a sampler of somebody else's
             log.error("a call is not traced", error=type(error).__name__, exc_info=error)
             return NoCallSpans()

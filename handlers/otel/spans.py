@@ -88,13 +88,14 @@ def _guarded(function: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S
 
 
 class OtelCall:
-    """The ``CallSpans`` of a session. ``open``: spans that are there while something lasts, for whoever ends what was
-    left."""
+    """The ``CallSpans`` of a session. ``others``: where requests go that name one of these models, which are not paid
+    by the token. ``open``: spans that are there while something lasts, for whoever ends what was left."""
 
     def __init__(
         self,
         tracer: trace.Tracer,
         model: Model,
+        others: Mapping[str, Model],
         open_spans: set[Span],
         attributes: Attributes,
         epoch: int,
@@ -103,6 +104,7 @@ class OtelCall:
     ) -> None:
         self._tracer = tracer
         self._model = model
+        self._others = others
         self._open = open_spans
         self._epoch = epoch * 1_000_000
         self._begun = 0.0
@@ -189,6 +191,8 @@ class OtelCall:
             attributes["relay.turn.first_text"] = turn.first_text
         for name, seconds in (turn.segments or {}).items():
             attributes[f"relay.turn.segment.{name}"] = seconds
+        if turn.rounds:
+            attributes["gen_ai.provider.name"] = self._asked(turn.rounds[-1]).provider
         span.set_attributes(attributes)
         if turn.outcome == "failed":
             _fail(span, next((each.error for each in reversed(turn.rounds) if each.error), OTHER))
@@ -213,18 +217,19 @@ class OtelCall:
     # -- spans
 
     def _turn_span(self, agent: str, begun: float) -> Span:
-        attributes = self._of_model("invoke_agent", agent)
+        attributes = _of_model(self._model, "invoke_agent", agent)
         return self._start(f"invoke_agent {agent}", self._context, self._at(begun), SpanKind.INTERNAL, attributes)
 
     def _request(self, request: Round, parent: otel.Context, agent: str, said: int, until: float) -> None:
         """``said``: characters that were sent of it. ``until``: it was over by then."""
-        model = request.model or self._model.default
-        attributes = self._of_model("chat", agent)
+        place = self._asked(request)
+        model = request.model or place.default
+        attributes = _of_model(place, "chat", agent)
         attributes |= {
             "gen_ai.request.model": model,
             "gen_ai.request.stream": True,
-            "server.address": self._model.address,
-            "server.port": self._model.port,
+            "server.address": place.address,
+            "server.port": place.port,
             "relay.request.outcome": request.outcome,
         }
         if request.outcome not in ("cancelled", "failed"):
@@ -235,9 +240,12 @@ class OtelCall:
             attributes["langfuse.observation.completion_start_time"] = f'"{first.isoformat(timespec="milliseconds")}"'
         if request.further:
             attributes["relay.request.further"] = request.further
+        for name, value in request.found.items():
+            attributes[f"relay.request.found.{name}"] = value
         if not agent:
             attributes["relay.request.wasted"] = True
-        attributes |= _usage(request, said)
+        if place is self._model:
+            attributes |= _usage(request, said)
         if self._content is not None:
             attributes |= self._content.of_request(request)
         span = self._start(f"chat {model}", parent, self._at(request.at), SpanKind.CLIENT, attributes)
@@ -245,9 +253,8 @@ class OtelCall:
             _fail(span, request.error)
         self._end(span, until if request.over is None else request.over)
 
-    def _of_model(self, operation: str, agent: str) -> Attributes:
-        found: Attributes = {"gen_ai.operation.name": operation, "gen_ai.provider.name": self._model.provider}
-        return {**found, "gen_ai.agent.name": agent} if agent else found
+    def _asked(self, request: Round) -> Model:
+        return self._others.get(request.model, self._model)
 
     def _start(self, name: str, parent: otel.Context, at: int, kind: SpanKind, attributes: Attributes) -> Span:
         span = self._tracer.start_span(name, parent, kind, {**attributes, **self._all}, start_time=at)
@@ -262,6 +269,11 @@ class OtelCall:
     def _at(self, moment: float) -> int:
         """A moment of the session's clock in ns since 1970."""
         return self._epoch + round((moment - self._begun) * 1e9)
+
+
+def _of_model(model: Model, operation: str, agent: str) -> Attributes:
+    found: Attributes = {"gen_ai.operation.name": operation, "gen_ai.provider.name": model.provider}
+    return {**found, "gen_ai.agent.name": agent} if agent else found
 
 
 class OtelTool:

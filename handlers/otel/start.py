@@ -7,10 +7,11 @@ traces are wanted, and content in them.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import structlog
 
+from relay.genai import Place
 from relay.spans import NoSpans, Spans
 
 INSTALL = "pip install 'relay[otel]' (in a checkout: .venv/bin/pip install -e '.[otel]')"
@@ -18,9 +19,10 @@ INSTALL = "pip install 'relay[otel]' (in a checkout: .venv/bin/pip install -e '.
 log = structlog.get_logger(__name__)
 
 
-def make_spans(base_url: str, model: str) -> Spans:
+def make_spans(base_url: str, model: str, places: Iterable[Place] = ()) -> Spans:
     """What calls are told to: an OTLP collector where the environment names one. ``base_url``: where models are asked,
-    "" for OpenAI's own; ``model``: the one of agents that name none. What is wrong is logged, and nothing is traced."""
+    "" for OpenAI's own; ``model``: the one of agents that name none. ``places``: of models that are asked elsewhere.
+    What is wrong is logged, and nothing is traced."""
     if not _wanted(os.environ):
         return NoSpans()
     if (protocol := _protocol(os.environ)) != "http/protobuf":
@@ -30,7 +32,7 @@ def make_spans(base_url: str, model: str) -> Spans:
         from handlers.otel.provider import OtelSpans
 
         said = {"batch": None} if os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") else {}
-        spans = OtelSpans(base_url, model, content=_content(os.environ), **said)
+        spans = OtelSpans(base_url, model, places, content=_content(os.environ), **said)
     except ImportError as error:
         log.error("traces are off: OTEL_* asks for them, the extra is not installed", missing=error.name, run=INSTALL)
         return NoSpans()

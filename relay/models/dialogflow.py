@@ -113,8 +113,9 @@ class DialogflowModel:
             async for reply in replies:
                 if new := unsaid(said, reply.texts):
                     said += new
-                    # Words of a part are whole, and more are likely to follow.
-                    yield "\n\n".join(new) + ("" if reply.final else "\n\n")
+                    # White space tells that the last word is whole: it is spoken without waiting for what follows.
+                    end = "\n\n" if not reply.final else "\n" if request.channel == PHONE else ""
+                    yield "\n\n".join(new) + end
                 _signal(reply, signals)
                 if request.on_found is not None:
                     for name, value in reply.found.items():

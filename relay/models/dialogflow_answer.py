@@ -222,7 +222,7 @@ def _handoff(metadata: Any) -> Handoff:
     """``reason`` and ``summary`` of it, the rest of it in the place of a summary that is missing."""
     told = {str(name): _plain(value) for name, value in metadata.items()} if isinstance(metadata, Mapping) else {}
     reason, summary = told.pop("reason", ""), told.pop("summary", "")
-    rest = "; ".join(f"{name}: {value}" for name, value in told.items() if value)
+    rest = "; ".join(f"{name}: {value}" for name, value in sorted(told.items()) if value)
     return Handoff(reason or REASON, summary or rest or SUMMARY)
 
 

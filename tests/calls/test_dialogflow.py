@@ -13,13 +13,16 @@ import orjson
 import pytest
 from redis.asyncio import Redis
 
+from handlers.otel.start import make_spans
 from phone.caller import FAST, Caller
 from phone.model import Gate, Reply, ToolUse
 from relay.frames import Prompt
+from relay.models.dialogflow_client import Bot
 from relay.store.history import state_key
 from relay.store.trace import trace_key
 from tests.calls.checks import GREETING, heard, in_order, remembers, texts_of
 from tests.fakes.dialogflow_server import Answer, DialogflowServer
+from tests.fakes.otlp_collector import otlp_collector
 from tests.running import Running, running, write_agent
 
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again, please?"
@@ -294,7 +297,7 @@ async def test_a_key_whose_tool_needs_no_words(line: Line) -> None:
         await call.greeting_played()
         await call.press("7")
         async with asyncio.timeout(5):
-            while await line.relay.redis.hget(state_key(call.record.call_sid), "agent") != b"default":
+            while await line.relay.redis.hget(state_key(call.record.call_sid), "agent") != b"default":  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await call.say("When is it?")
         await call.until(lambda: heard(call)[-1] == "At nine.")
@@ -326,3 +329,28 @@ async def test_the_trace(line: Line) -> None:
     assert asked["found"] == {"intent": "opening hours", "match": "INTENT", "confidence": 0.75}
     assert (asked["model"], asked["input"], asked["output"]) == ("dialogflow-cx", 0, 0)
     assert "Sunday" not in str(entry) and "nine" not in str(entry)
+
+
+async def test_spans(redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request is told as Dialogflow's, with its intent, and without tokens."""
+    agents = write_agent(tmp_path / "agents", BOT)
+    async with DialogflowServer() as server, otlp_collector() as collector:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+        environ = {"DIALOGFLOW_PROJECT": "proj", "DIALOGFLOW_ENDPOINT": server.endpoint}
+        server.script(Answer("At nine.", result={"intent": {"display_name": "opening hours"}}))
+        spans = make_spans("", "a-model", [Bot("proj", endpoint=server.endpoint).place])
+        try:
+            async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, spans=spans) as relay:
+                async with Caller(relay.url, pace=FAST) as call:
+                    await call.greeting_played()
+                    await call.say("When is it?")
+                    await call.until(lambda: heard(call)[-1] == "At nine.")
+                request = await collector.one("chat dialogflow-es")
+                turn = await collector.one("invoke_agent default")
+        finally:
+            await spans.close()
+    assert turn.attributes["gen_ai.provider.name"] == request.attributes["gen_ai.provider.name"] == "gcp.dialogflow"
+    assert f"http://127.0.0.1:{request.attributes['server.port']}" == server.endpoint
+    assert request.attributes["relay.request.found.intent"] == "opening hours"
+    assert not any("usage" in name for name in request.attributes)

@@ -49,6 +49,22 @@ def test_one_agent_alone(tmp_path: Path) -> None:
     assert "no greeting" in done.output and "no tools" in done.output
 
 
+def test_an_agent_of_dialogflow(tmp_path: Path) -> None:
+    """It lacks a project, or is good; what its agent file says in vain is noted, and it needs no tools."""
+    write_agent(tmp_path, 'greeting = "Hi"\nengine = "dialogflow"', "bot")
+    write_agent(tmp_path, 'greeting = "Hi"\nengine = "dialogflow"\nmodel = "gpt-6"\ntools = ["end_call"]', "vain")
+    done = check(str(tmp_path))
+    assert done.exit_code == 1
+    assert "bot/agent.toml:2: the engine dialogflow needs DIALOGFLOW_PROJECT (docs/dialogflow.md)." in done.output
+    done = check(str(tmp_path), DIALOGFLOW_PROJECT="proj")
+    assert done.exit_code == 0
+    assert [line.strip() for line in done.output.splitlines()] == [
+        "good  bot: bot",
+        "good  vain: vain",
+        "note: Dialogflow is not told of tools, model: its agent has its own.",
+    ]
+
+
 @pytest.mark.parametrize("empty", [True, False], ids=["empty", "missing"])
 def test_a_folder_without_agents(tmp_path: Path, empty: bool) -> None:
     """It is said what to do."""

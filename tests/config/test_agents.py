@@ -180,7 +180,11 @@ def test_the_greeting_may_be_an_attribute(write: Write) -> None:
         ("title = 5", "1: title must be text in quotes."),
         ("tools = 'end_call'", '1: tools must be a list of names, such as ["end_call"].'),
         ("tools = ['a', 'a']", "1: tools names a tool twice."),
-        ("engine = 'magic'", "1: engine must be one of openai."),
+        ("engine = 'magic'", "1: engine must be one of openai, dialogflow."),
+        (
+            "engine = 'dialogflow'\nspeculation = 'on'",
+            "2: speculation cannot be on: what Dialogflow is asked ahead, it takes for said.",
+        ),
         (
             "[relay]\n\ninteruptible = 'any'",
             "3: ConversationRelay has no attribute 'interuptible'; did you mean 'interruptible'?",

@@ -53,16 +53,19 @@ class Asked:
     keys: str
     language: str
     params: str
+    bearer: str
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class DialogflowServer:
     """``endpoint`` is the value of DIALOGFLOW_ENDPOINT. What no answer was scripted for is said again. ``limit``: of a
-    text, longer ones are refused; ``most_at_once``: requests of one session there were at the same time."""
+    text, longer ones are refused. ``refuses``: the status every request ends with, if any. ``most_at_once``: requests
+    of one session there were at the same time."""
 
     def __init__(self, *, limit: int = 256, tls: grpc.ServerCredentials | None = None) -> None:
         self.limit = limit
+        self.refuses: grpc.StatusCode | None = None
         self.asked: list[Asked] = []
         self.most_at_once = 0
         self.endpoint = ""
@@ -130,7 +133,7 @@ class DialogflowServer:
 
     async def _es(self, request: Any, context: Any) -> Any:
         text = request.query_input.text
-        asked = Asked(request.session, text.text, "", text.language_code, _params(context))
+        asked = Asked(request.session, text.text, "", text.language_code, *_metadata(context))
         async for response in self._answer(asked, context, self._es_response):
             return response
         return es.DetectIntentResponse()
@@ -138,7 +141,7 @@ class DialogflowServer:
     async def _cx(self, request: Any, context: Any) -> AsyncIterator[Any]:
         query = request.query_input
         keys = query.dtmf.digits + query.dtmf.finish_digit
-        asked = Asked(request.session, query.text.text, keys, query.language_code, _params(context))
+        asked = Asked(request.session, query.text.text, keys, query.language_code, *_metadata(context))
         async for response in self._answer(asked, context, self._cx_response):
             yield response
 
@@ -148,6 +151,8 @@ class DialogflowServer:
         self._inside[asked.session] += 1
         self.most_at_once = max(self.most_at_once, self._inside[asked.session])
         try:
+            if self.refuses is not None:
+                await context.abort(self.refuses, "refused")
             if not (asked.text or asked.keys):
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Input should not be empty.")
             if len(asked.text) > self.limit:
@@ -180,5 +185,6 @@ class DialogflowServer:
         return cx.DetectIntentResponse(query_result={"response_messages": all_of, **result}, response_type=kind)
 
 
-def _params(context: Any) -> str:
-    return str(dict(context.invocation_metadata()).get("x-goog-request-params", ""))
+def _metadata(context: Any) -> tuple[str, str]:
+    metadata = dict(context.invocation_metadata())
+    return str(metadata.get("x-goog-request-params", "")), str(metadata.get("authorization", ""))

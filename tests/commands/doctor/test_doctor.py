@@ -22,6 +22,7 @@ from phone.model import ModelServer
 from tests.calls.front import Front
 from tests.commands.invoking import invoke
 from tests.commands.serving import DEADLINE, INHERITED, RELAY, serving
+from tests.fakes.dialogflow_server import DialogflowServer
 from tests.fakes.twilio_rest import NUMBER, SECRET, TOKEN, TwilioRestServer, twilio_rest
 from tests.running import running, write_agent
 
@@ -71,6 +72,8 @@ async def in_order(
         front = await stack.enter_async_context(Front(tls=server_tls))
         model = await stack.enter_async_context(ModelServer(key=KEY, models={MODEL, "gpt-6"}))
         twilio = await stack.enter_async_context(twilio_rest())
+        dialogflow = await stack.enter_async_context(DialogflowServer())
+        agents = write_agent(folder / "agents", 'greeting = "Hi"\nengine = "dialogflow"', "bot")
         twilio.numbers.add(
             NUMBER,
             voice_url=f"{front.url}/voice/incoming",
@@ -85,7 +88,9 @@ async def in_order(
             "SSL_CERT_FILE": str(authority_file),
             "REDIS_URL": redis_url,
             "DATA_DIR": str(folder / "data"),
-            "AGENTS_DIR": str(write_agent(folder / "agents", 'greeting = "Hi"\ntools = ["end_call"]')),
+            "AGENTS_DIR": str(write_agent(agents, 'greeting = "Hi"\ntools = ["end_call"]')),
+            "DIALOGFLOW_PROJECT": "proj",
+            "DIALOGFLOW_ENDPOINT": dialogflow.endpoint,
             "OPENAI_API_KEY": KEY,
             "OPENAI_BASE_URL": model.url,
             "OPENAI_MODEL": MODEL,
@@ -163,7 +168,13 @@ async def test_a_relay_that_does_not_run(house: House, unused_tcp_port: int) -> 
         ({"OPENAI_FALLBACK_API_KEY": "no"}, ["fallback model"], [], "OPENAI_FALLBACK_API_KEY"),
         ({"OPENAI_API": "chat", "OPENAI_TRANSPORT": "websocket"}, ["model"], [], "OPENAI_API=responses"),
         ({"DEFAULT_AGENT": "nobody"}, ["agents"], [], "DEFAULT_AGENT: there is no agent nobody"),
-        ({"AGENTS_DIR": "/nowhere"}, ["agents"], [], "/nowhere is not a folder"),
+        (
+            {"DIALOGFLOW_ENDPOINT": "http://127.0.0.1:1"},
+            ["Dialogflow"],
+            [],
+            "127.0.0.1:1 cannot be reached (UNAVAILABLE)",
+        ),
+        ({"AGENTS_DIR": "/nowhere"}, ["agents"], ["Dialogflow"], "/nowhere is not a folder"),
         ({"SSL_CERT_FILE": ""}, ["TLS"], ["relay", "signature", "websocket"], "known authority"),
     ],
 )
@@ -228,7 +239,7 @@ async def test_nothing_is_set_up(tmp_path: Path) -> None:
     assert status == 0 and "failed" not in output and "\x1b" not in output
     for name in ("OPENAI_API_KEY", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "Addendum"):
         assert re.search(rf"fix: .*{name}", output), name
-    assert output.splitlines()[-1] == "  3 ok, 4 warning, 8 skipped."
+    assert output.splitlines()[-1] == "  3 ok, 4 warning, 9 skipped."
 
 
 async def test_usage() -> None:

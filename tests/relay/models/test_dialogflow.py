@@ -49,7 +49,7 @@ async def connect(server: DialogflowServer) -> AsyncIterator[Connect]:
 
 def request(*items: Item | str, conversation: str = "CA1", **more: Any) -> ModelRequest:
     said = [UserItem(each) if isinstance(each, str) else each for each in items]
-    values: dict[str, Any] = {"engine": "dialogflow", "channel": "voice", "language": "en-US", **more}
+    values: dict[str, Any] = {"engine": "dialogflow", "channel": "chat", "language": "en-US", **more}
     return ModelRequest("", said, conversation=conversation, **values)
 
 
@@ -115,7 +115,7 @@ async def test_sessions(server: DialogflowServer, connect: Connect) -> None:
     """One a conversation, the same in the next turn and in another process; never that of another conversation, of
     another channel, or of somebody who has another key."""
     model, other = connect(), connect()
-    for conversation, channel in (("CA1", "voice"), ("CA2", "voice"), ("CA1", "chat"), ("CA1", "voice")):
+    for conversation, channel in (("CA1", "chat"), ("CA2", "chat"), ("CA1", "voice"), ("CA1", "chat")):
         await ask(model, "Hi", conversation=conversation, channel=channel)
     await ask(other, "Hi")
     names = [asked.session for asked in server.asked]
@@ -166,6 +166,12 @@ async def test_a_long_text_that_is_taken(server: DialogflowServer, connect: Conn
     for _ in range(2):
         await ask(model, words)
     assert [asked.text for asked in server.asked] == [words, words]
+
+
+async def test_words_for_the_ear(server: DialogflowServer, connect: Connect) -> None:
+    """The last one is seen to be whole; what is meant to be spoken is, and choices are told in a row."""
+    server.script(Answer("Which size?", {"quick_replies": {"quick_replies": ["Small", "Large"]}}))
+    assert await ask(connect("es"), "Tea", channel="voice") == ["Which size?\n\nSmall, Large.\n", Finished("stop")]
 
 
 async def test_parts_of_an_answer(server: DialogflowServer, connect: Connect) -> None:
