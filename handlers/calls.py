@@ -156,9 +156,11 @@ class Calls:
             self._model_name,
             partial(self._prompt, is_shut, context.address),
             self._people,
-            context,
+            person,
             deadline=self._limits.prepare_deadline,
             second=second,
+            conversation=setup.call_sid,
+            channel=CHANNEL,
         )
         language = setup.custom_parameters.get(LANGUAGE, "")
         talking = Current(agent.name)

@@ -15,18 +15,19 @@ from relay.cast import Role
 from relay.frames import LANGUAGE_ATTRIBUTES
 from relay.keypad import Key
 from relay.manner import MULTI, Manner
-from relay.models.base import ModelRequest, ToolSpec
+from relay.models.base import ModelRequest
 from relay.models.dialogflow import END, HANDOFF
 from relay.store.people import People, Person
-from relay.toolbox import ToolBox, ToolContext
+from relay.toolbox import ToolBox
 
 log = structlog.get_logger(__name__)
 
 
 class CallCast:
     """Satisfies ``relay.cast.Cast``. ``first``: has the call. ``render``: an agent's prompt for a person, None for a
-    stranger. ``context``: which call it is, and who is on the line. ``deadline``: seconds a look-up may take.
-    ``second``: the first provider of speech has failed in this call."""
+    stranger. ``person``: key of who is on the line. ``deadline``: seconds a look-up may take. ``second``: the first
+    provider of speech has failed in this call. ``conversation`` and ``channel`` are those of requests, "" where they
+    are not known yet."""
 
     def __init__(
         self,
@@ -36,19 +37,22 @@ class CallCast:
         model_name: Callable[[AgentDefinition], str],
         render: Callable[[AgentDefinition, Person | None], str],
         people: People,
-        context: ToolContext,
+        person: str,
         *,
         deadline: float,
         second: bool,
+        conversation: str = "",
+        channel: str = "",
     ) -> None:
         self._agents = agents
         self._tools = tools
         self._model_name = model_name
         self._render = render
         self._people = people
-        self._context = context
+        self._id = person
         self._deadline = deadline
         self._second = second
+        self._conversation, self._channel = conversation, channel
         self._person: Person | None = None
         # As they were when they were first asked for: agents change on disk.
         self._roles = {first.name: (first, self._role(first))}
@@ -75,7 +79,7 @@ class CallCast:
     async def look_up(self) -> None:
         try:
             async with asyncio.timeout(self._deadline):
-                person = await self._people.get(self._context.person)
+                person = await self._people.get(self._id)
         except Exception as error:  # whatever is wrong with what is stored: the call goes on with what is known
             log.warning("person not looked up", error=type(error).__name__)
             return
@@ -86,27 +90,22 @@ class CallCast:
     def _role(self, agent: AgentDefinition) -> Role:
         return Role(
             manner_of(agent),
-            request_of(agent, self._tools.specs(agent.tools), self._model_name(agent), self._context),
+            ModelRequest(
+                "",
+                (),
+                self._tools.specs(agent.tools),
+                self._model_name(agent),
+                reasoning=agent.reasoning,
+                cache_key=agent.name,
+                first_token_deadline=agent.limits.get("first_token_deadline"),
+                stall_deadline=agent.limits.get("stall_deadline"),
+                engine=agent.engine,
+                conversation=self._conversation,
+                channel=self._channel,
+                language=agent.language,
+            ),
             voices_of(agent, second=self._second),
         )
-
-
-def request_of(agent: AgentDefinition, tools: tuple[ToolSpec, ...], model: str, context: ToolContext) -> ModelRequest:
-    """What is the same in each of its requests in this conversation."""
-    return ModelRequest(
-        "",
-        (),
-        tools,
-        model,
-        reasoning=agent.reasoning,
-        cache_key=agent.name,
-        first_token_deadline=agent.limits.get("first_token_deadline"),
-        stall_deadline=agent.limits.get("stall_deadline"),
-        engine=agent.engine,
-        conversation=context.conversation,
-        channel=context.channel,
-        language=agent.language,
-    )
 
 
 def manner_of(agent: AgentDefinition) -> Manner:
@@ -114,7 +113,6 @@ def manner_of(agent: AgentDefinition) -> Manner:
         digit: Key(action.say, action.tool, orjson.dumps(dict(action.args)).decode(), dict(action.says))
         for digit, action in agent.keys.items()
     }
-    signals = (HANDOFF, END) if agent.engine == DIALOGFLOW else ()  # no tools it would have to be shown
     return Manner(
         agent=agent.name,
         line=agent.says.line,
@@ -122,12 +120,12 @@ def manner_of(agent: AgentDefinition) -> Manner:
         fillers=agent.says.fillers,
         hold_sound=agent.hold_sound,
         keys=keys,
-        tools=(*agent.tools, *(each for each in signals if each not in agent.tools)),
-        takes_results=not signals,
+        tools=agent.tools,
         language=agent.language,
         transcription=agent.relay.get("transcriptionLanguage") or agent.relay.get("language") or "en-US",
         languages=languages_of(agent),
         follow_language=agent.follow_language,
+        signals=(HANDOFF, END) if agent.engine == DIALOGFLOW else (),
     )
 
 

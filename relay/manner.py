@@ -28,8 +28,8 @@ class Manner:
 
     ``language``: the tag of what it speaks, and ``transcription`` of what is understood, unless told otherwise.
     ``languages``: tags of all that it may change to. ``follow_language``: it answers in the language of what was said
-    last, where that is one of these. ``takes_results``: its model is told what became of the tools it called, and has
-    words for it."""
+    last, where that is one of these. ``signals``: tools that its engine calls by itself, without being shown them; it
+    is not told either what became of them."""
 
     line: Callable[[str, str], str]
     line_language: Callable[[str, str], str] = lambda name, language: language
@@ -42,7 +42,7 @@ class Manner:
     transcription: str = "en-US"
     languages: tuple[str, ...] = ()
     follow_language: bool = False
-    takes_results: bool = True
+    signals: tuple[str, ...] = ()
 
     def may_use(self, tool: str) -> bool:
         return self.tools is None or tool in self.tools

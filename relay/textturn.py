@@ -221,7 +221,7 @@ class TextTurn:
                 return "failed", "unknown_agent"
             if role.request.model != asked_model:
                 asked_model, carry = role.request.model, ()
-            sink = _Sink(self)
+            sink = _Sink(self, free=role.request.keeps_state)
             if number:
                 self._timing.later_round()
             request = replace(
@@ -232,6 +232,10 @@ class TextTurn:
                 carry=carry,
                 on_sent=sink.sent,
                 on_further=sink.round.further.append,
+                on_found=sink.round.found.__setitem__,
+                conversation=self._asked.conversation,
+                channel=self._asked.channel,
+                language=self._language or role.request.language,
             )
             sink.round.shown = request.instructions, request.items
             self._timing.items(self._clock())
@@ -372,13 +376,14 @@ class TextTurn:
 
 
 class _Sink:
-    """Of one round (``relay.turn.Sink``)."""
+    """Of one round (``relay.turn.Sink``). ``free``: its engine is not paid by the token."""
 
-    def __init__(self, turn: TextTurn) -> None:
+    def __init__(self, turn: TextTurn, *, free: bool) -> None:
         self._turn = turn
         self._settled = False
         self._sent = False
         self._seen = False
+        self._free = free
         self.round = turn.asking()
         self.timer: asyncio.TimerHandle | None = None
         self.text = ""
@@ -423,7 +428,7 @@ class _Sink:
         """What it has cost; about, where the provider has not told."""
         if told := self.usage.input + self.usage.output:
             return told
-        if not self._sent:
+        if self._free or not self._sent:
             return 0
         instructions, items = self.round.shown
         return (len(instructions) + len(self.text)) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))

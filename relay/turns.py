@@ -428,7 +428,7 @@ class Turns:
             work = self._desk.add(self._record.reserve(), call, turn.number, turn.round)
             if turn.round >= self._rules.tool_rounds:
                 self._desk.finish(work.key, TOO_MANY_ROUNDS)
-            elif work.state == "held" and not agreed and not self._speaking.manner.may_use(call.name):
+            elif work.state == "held" and not agreed and not self._may_use(call.name):
                 self._desk.finish(work.key, no_such_tool(call.name))
             elif work.policy.confirm and work.state == "held" and not agreed:
                 self._ask_first(work)
@@ -440,6 +440,10 @@ class Turns:
             if unfinished := self._desk.unfinished(turn.number):
                 self._fillers.begin(turn.number, max(work.policy.expected for work in unfinished))
             self.start_tools()
+
+    def _may_use(self, tool: str) -> bool:
+        manner = self._speaking.manner
+        return manner.may_use(tool) or tool in manner.signals
 
     def _ask_first(self, work: Work) -> None:
         wish = self._desk.wish(work)
@@ -482,7 +486,7 @@ class Turns:
         if turn.effect is not None:
             self._over(turn)
             return
-        if not self._speaking.manner.takes_results and self._desk.in_vain(turn.number, turn.round):
+        if self._speaking.manner.signals and self._desk.in_vain(turn.number, turn.round):
             self._speaking.line("nobody")  # which a model would say in words of its own
             self._over(turn)
             return

@@ -61,7 +61,7 @@ def cast(people: Any, agents: dict[str, AgentDefinition] | None = None) -> CallC
         lambda agent: "a model",
         lambda agent, person: f"{agent.name} for {person.first_name if person else 'a stranger'}",
         people,
-        ToolContext("CA1", "voice", "desk", "phone:+15550100123"),
+        "phone:+15550100123",
         deadline=1.0,
         second=False,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -13,11 +14,12 @@ from config.definition import AgentDefinition
 from config.settings import Settings, load_settings
 from handlers.agents import open_catalogue
 from handlers.app import build_app
-from handlers.cast import manner_of, request_of
-from handlers.modelling import Endpoint, bot_of, engine_check, make_engines, make_model, model_name
+from handlers.cast import CallCast
+from handlers.modelling import Endpoint, bot_of, engine_check, make_engines, make_model, model_names
 from relay.errors import ConfigError, ModelRejected
 from relay.models.dialogflow_client import Bot, DialogflowClient
 from relay.models.engines import Engines
+from relay.store.people import People
 from relay.telemetry import Telemetry
 from relay.toolbox import ToolContext
 from tests.running import write_agent
@@ -27,6 +29,11 @@ BOT = AgentDefinition("bot", "Bot", "", engine="dialogflow", tools=("end_call", 
 DESK = AgentDefinition("desk", "Desk", "", tools=("look",), model="gpt-6")
 NEEDS_PROJECT = "the engine dialogflow needs DIALOGFLOW_PROJECT (docs/dialogflow.md)."
 REHEARSAL = Endpoint("http://127.0.0.1:1", "key", rehearsal=True)
+
+
+async def look(context: ToolContext) -> str:
+    """Looks."""
+    return ""
 
 
 def settings(tmp_path: Path, **environ: str) -> Settings:
@@ -110,22 +117,35 @@ def test_what_dialogflow_is_called(tmp_path: Path) -> None:
     assert bot_of(cx) == Bot("proj", "a", "europe-west1", "")
     assert bot_of(settings(tmp_path)) is None
     for name, wanted in (
-        (model_name(cx, REHEARSAL), ("dialogflow-cx", "rehearsal:desk")),
-        (model_name(settings(tmp_path, DIALOGFLOW_PROJECT="proj"), Endpoint()), ("dialogflow-es", "gpt-6")),
+        (model_names(cx, REHEARSAL), ("dialogflow-cx", "rehearsal:desk")),
+        (model_names(settings(tmp_path, DIALOGFLOW_PROJECT="proj"), Endpoint()), ("dialogflow-es", "gpt-6")),
     ):
         assert (name(BOT), name(DESK)) == wanted
 
 
 def test_requests_of_its_agents() -> None:
-    """Say whose they are, and of which conversation; its two signals may be used though no tool is shown."""
-    context = ToolContext("CA1", "voice", "bot")
-    request = request_of(BOT, (), "dialogflow-cx", context)
-    assert (request.engine, request.conversation, request.channel, request.language) == (
-        "dialogflow",
-        "CA1",
-        "voice",
-        "es-US",
+    """Say whose they are, and of which conversation; its two signals may be given though no tool is shown."""
+    registry = ToolRegistry()
+    registry.add(look)
+    agents = {"bot": replace(BOT, tools=("look",)), "desk": DESK}
+    names, people = lambda agent: "dialogflow-cx", cast(People, None)
+    call = CallCast(
+        agents["bot"],
+        agents,
+        registry,
+        names,
+        lambda agent, person: "",
+        people,
+        "phone:1",
+        deadline=1.0,
+        second=False,
+        conversation="CA1",
+        channel="voice",
     )
-    assert request.keeps_state and not request_of(DESK, (), "", context).keeps_state
-    assert manner_of(BOT).tools == ("end_call", "look", "transfer_to_human") and not manner_of(BOT).takes_results
-    assert manner_of(replace(BOT, engine="openai")).tools == BOT.tools and manner_of(DESK).takes_results
+    bot, desk = call.role("bot"), call.role("desk")
+    assert bot is not None and desk is not None
+    told = bot.request
+    assert (told.engine, told.conversation, told.channel, told.language) == ("dialogflow", "CA1", "voice", "es-US")
+    assert told.keeps_state and not desk.request.keeps_state
+    assert bot.manner.signals == ("transfer_to_human", "end_call") and bot.manner.tools == ("look",)
+    assert desk.manner.signals == ()
