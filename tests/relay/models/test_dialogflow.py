@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import orjson
 import pytest
+import uvloop
 
 from phone.model import Gate
 from relay.errors import ModelCut, ModelError, ModelRejected, ModelUnavailable
@@ -435,3 +436,27 @@ async def test_a_closed_one(server: DialogflowServer, connect: Connect) -> None:
     await model.close()
     await ask(connect("cx"), "Hi")
     await model.close()
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_both_event_loops(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    """A turn, a cancel, a cut and another turn, on the loop the relay has and on the one it has elsewhere."""
+
+    async def talk() -> None:
+        async with DialogflowServer() as server:
+            model = DialogflowModel(Bot("p", "a", endpoint=server.endpoint), b"key", Telemetry(), deadline=5.0)
+            gate = Gate()
+            cut = Answer(partials=[["Let me see."]], status=grpc.StatusCode.UNAVAILABLE)
+            server.script(Answer("Hello."), Answer(gate=gate), cut)
+            assert await ask(model, "Hi") == ["Hello.", Finished("stop")]
+            task = asyncio.create_task(ask(model, "Wait"))
+            await asyncio.wait_for(gate.reached.wait(), 5)
+            task.cancel()
+            await asyncio.wait([task])
+            await asyncio.wait_for(server.asked[1].cancelled.wait(), 5)
+            assert isinstance(await fails(model, "Where?"), ModelCut)
+            assert await ask(model, "Hi again") == ["You said: Hi again", Finished("stop")]
+            await model.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(talk())
