@@ -38,6 +38,8 @@ LIBRARIES = {
     "uvloop": ("commands/", "phone/"),
     "prometheus_client": ("relay/telemetry.py", "relay/genai.py", "handlers/health.py"),
     "opentelemetry": ("handlers/otel/",),
+    "google": ("relay/models/",),
+    "grpc": ("relay/models/",),
     "pydantic_settings": ("config/settings.py", "config/values.py"),
 }
 """Libraries that stay behind one seam, and where that is."""

@@ -24,7 +24,7 @@ import structlog
 
 from relay.errors import ModelError, ModelRejected, ModelUnavailable
 from relay.genai import Operation
-from relay.items import ToolItem
+from relay.items import ToolItem, UserItem
 from relay.manner import MULTI
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream, ToolCall
 from relay.models.dialogflow_answer import Reply, unsaid
@@ -40,7 +40,7 @@ PHONE = "voice"  # the channel on which answers are spoken
 MOST_CHARACTERS = 256  # of a text; ES refuses longer ones, and CX may
 TRIES = 3
 AGAIN = {"UNAVAILABLE": 0.1, "RESOURCE_EXHAUSTED": 1.0}
-"""Statuses with which Dialogflow has not taken the request, and seconds to wait before it is made again."""
+"""Statuses with which a request is made again, by Google's own clients too, and seconds to wait before that."""
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +75,8 @@ class DialogflowModel:
             if rest := unheard(request.items):
                 yield rest
             # Nobody needs to hear of a tool's result; a note without words of the caller's is for an apology.
-            yield Finished("nothing" if isinstance(request.items[-1], ToolItem) else "stop")
+            last = request.items[-1] if request.items else None
+            yield Finished("nothing" if isinstance(last, ToolItem) else "stop")
             return
         if not request.conversation:
             raise ModelRejected("a conversation without a name", fields={"reason": "no conversation"})
@@ -127,48 +128,47 @@ class DialogflowModel:
     async def _replies(
         self, request: ModelRequest, session: str, asked: Input, until: float
     ) -> AsyncGenerator[Reply, None]:
-        """The responses to one request, which is made again where Dialogflow has surely not taken it."""
+        """The responses to one request, which is made again where Dialogflow does not seem to have taken it."""
         now = asyncio.get_running_loop().time
         sessions = await self._client.open(until - now())
-        whole, language = asked, language_of(request)
-        tries = 0
+        language, spoken = language_of(request), request.channel == PHONE
+        if self._short:
+            asked = _cut(asked)
+        if request.on_sent is not None:
+            request.on_sent()
+        tries, received = 0, False
         while True:
             tries += 1
-            asked = self._fitting(whole)
-            if tries == 1 and request.on_sent is not None:
-                request.on_sent()
-            received = False
             try:
-                answer = sessions.ask(session, asked, language, spoken=request.channel == PHONE, timeout=until - now())
+                answer = sessions.ask(session, asked, language, spoken=spoken, timeout=until - now())
                 async with aclosing(answer) as replies:
                     async for reply in replies:
                         received = True
                         yield reply
                 return
             except ModelError as error:
-                wait = self._wait(error, asked, tries)
-                if received or wait is None or now() + wait >= until:
+                reason = str(error.fields.get("reason"))
+                if reason == "INVALID_ARGUMENT" and not received and len(asked.text) > MOST_CHARACTERS:
+                    break  # this agent may take no longer texts than those of ES
+                wait = AGAIN.get(reason, 0.0) * 2 ** (tries - 1) * random.uniform(0.75, 1.0)
+                if received or reason not in AGAIN or tries >= TRIES or now() + wait >= until:
                     raise
                 log.info("Dialogflow asked again", code=error.code, **error.fields)
                 if request.on_further is not None:
                     request.on_further("rate_limit" if error.fields.get("status") == 429 else "error")
             await asyncio.sleep(wait)
+        answer = sessions.ask(session, _cut(asked), language, spoken=spoken, timeout=until - now())
+        async with aclosing(answer) as replies:
+            async for reply in replies:
+                self._short = True
+                yield reply
 
-    def _fitting(self, asked: Input) -> Input:
-        fitting = asked.cut(MOST_CHARACTERS) if self._short else asked
-        if fitting is not asked:
-            log.info("text cut for Dialogflow", characters=len(asked.text), sent=len(fitting.text))
-        return fitting
 
-    def _wait(self, error: ModelError, asked: Input, tries: int) -> float | None:
-        """Seconds until the request is made again; None: it is not."""
-        reason = str(error.fields.get("reason"))
-        if reason == "INVALID_ARGUMENT" and not self._short and len(asked.text) > MOST_CHARACTERS:
-            self._short = True  # this agent takes no longer texts either
-            return 0.0
-        if tries >= TRIES or reason not in AGAIN:
-            return None
-        return AGAIN[reason] * float(2 ** (tries - 1)) * random.uniform(0.75, 1.0)
+def _cut(asked: Input) -> Input:
+    cut = asked.cut(MOST_CHARACTERS)
+    if cut is not asked:
+        log.info("text cut for Dialogflow", characters=len(asked.text), sent=len(cut.text))
+    return cut
 
 
 def session_name(key: bytes, channel: str, conversation: str) -> str:
@@ -177,8 +177,9 @@ def session_name(key: bytes, channel: str, conversation: str) -> str:
 
 
 def language_of(request: ModelRequest) -> str:
-    """The tag Dialogflow is to understand and answer in."""
-    return request.language if request.language not in ("", MULTI) else "en"
+    """The tag Dialogflow is to understand and answer in: the one the conversation is in, else that of the words."""
+    tags = [request.language, *(item.lang for item in reversed(request.items) if isinstance(item, UserItem))]
+    return next((tag for tag in tags if tag not in ("", MULTI)), "en")
 
 
 def _signal(reply: Reply, signals: dict[str, ToolCall]) -> None:

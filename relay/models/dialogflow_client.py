@@ -26,8 +26,12 @@ ES, CX = "google.cloud.dialogflow_v2", "google.cloud.dialogflowcx_v3"
 INSTALL = "pip install 'relay[dialogflow]' (in a checkout: .venv/bin/pip install -e '.[dialogflow]')"
 CREDENTIALS = "GOOGLE_APPLICATION_CREDENTIALS is to name a service account's key file (role Dialogflow API Client)"
 BAD_FOR = 20.0  # seconds for which what could not be opened is not tried again
-# A server that comes back is found within seconds (the library's default is two minutes).
-OPTIONS = [("grpc.initial_reconnect_backoff_ms", 200), ("grpc.max_reconnect_backoff_ms", 3000)]
+OPTIONS = [
+    # A server that comes back is found within seconds; the library's default is two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.max_reconnect_backoff_ms", 3000),
+    ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+]
 _REFUSED = frozenset(
     {
         *("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNAUTHENTICATED"),

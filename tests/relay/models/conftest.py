@@ -1,13 +1,20 @@
 """Models on a client that is closed with the test."""
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 
 from relay.models.base import ModelEvent, ModelRequest, Sign
 from relay.models.chat import ChatModel
 from relay.models.client import ModelClient, make_client
+from relay.models.dialogflow import DialogflowModel
+from relay.models.dialogflow_client import Bot
 from relay.models.responses import ResponsesModel
+from relay.telemetry import Telemetry
+from tests.fakes.dialogflow_server import DialogflowServer
+from tests.relay.models.dialogflow_asking import Build
 
 Adapter = ChatModel | ResponsesModel
 Connect = Callable[..., Adapter]
@@ -33,3 +40,24 @@ async def connect() -> AsyncIterator[Connect]:
     yield build
     for client in clients:
         await client.close()
+
+
+@pytest.fixture
+async def dialogflow() -> AsyncIterator[DialogflowServer]:
+    async with DialogflowServer() as running:
+        yield running
+
+
+@pytest.fixture
+async def build(dialogflow: DialogflowServer) -> AsyncIterator[Build]:
+    """``build(edition)``: the adapter of that edition, closed with the test."""
+    async with AsyncExitStack() as stack:
+
+        def make(edition: str = "cx", *, deadline: float = 5.0, **bot: Any) -> DialogflowModel:
+            agent = "agent-1" if edition == "cx" else ""
+            made = Bot(**{"project": "proj", "agent": agent, "endpoint": dialogflow.endpoint, **bot})
+            model = DialogflowModel(made, b"key", Telemetry(), deadline=deadline)
+            stack.push_async_callback(model.close)
+            return model
+
+        yield make
