@@ -168,7 +168,7 @@ class Desk:
             ended.append(work)
         return ended, running
 
-    def in_vain(self, turn: int, round: int) -> bool:
+    def was_to_end(self, turn: int, round: int) -> bool:
         """Whether this round was to end the call, or to hand it over."""
         return any(w.policy.terminal for w in self.work.values() if (w.turn, w.round) == (turn, round))
 

@@ -486,7 +486,7 @@ class Turns:
         if turn.effect is not None:
             self._over(turn)
             return
-        if self._speaking.manner.signals and self._desk.in_vain(turn.number, turn.round):
+        if self._speaking.manner.signals and self._desk.was_to_end(turn.number, turn.round):
             self._speaking.line("nobody")  # which a model would say in words of its own
             self._over(turn)
             return

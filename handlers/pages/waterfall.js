@@ -27,7 +27,7 @@ export function lines(turn) {
       at: round.at_ms,
       ms: round.ms,
       first: round.first_ms,
-      text: joined(shown.ms(round.ms), first, round.outcome, why, tokens),
+      text: joined(shown.ms(round.ms), first, round.outcome, why, round.found?.intent ?? "", tokens),
       more: round.model,
     });
   });
