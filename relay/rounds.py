@@ -116,7 +116,9 @@ class Rounds:
     ) -> None:
         """Asks the model. ``settling``: after this the instructions may be others; it is waited for a moment."""
         now = self._clock()
-        if action.turn != self._turn:
+        if action.turn == self._turn:
+            self.mark(TurnTiming.later_round)
+        else:
             self._turn, self._carry = action.turn, ()
             self._in_turn, self._first_text = Counted(), None
             self.total.turns += 1
@@ -124,8 +126,6 @@ class Rounds:
             self._asked = None
             self._timing.begun(now)
             self._trace.begin(action.turn)
-        if action.round and self._timing is not None:
-            self._timing.later_round()
         if not action.round and (over := self.allowance.over()):
             self._refuse(action.turn, over)
             return

@@ -31,7 +31,7 @@ SHORT_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.0
 # A segment is a fraction of a millisecond or most of a turn: fine at both ends.
 SEGMENT_BUCKETS = (*(bound for bound in SHORT_BUCKETS if bound < TEXT_BUCKETS[0]), *TEXT_BUCKETS)
 TOOL_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, *TEXT_BUCKETS)
-SEGMENTS = ("queue", "history", "request", "model", "holdback", "send")
+SEGMENTS = ("queue", "history", "request", "tools", "model", "holdback", "send")  # in their order
 CHANNELS = ("voice", "chat", "debate")
 KINDS = ("input", "cached", "output")
 OUTCOMES = ("done", "interrupted", "superseded", "failed")

@@ -223,7 +223,7 @@ class TextTurn:
                 asked_model, carry = role.request.model, ()
             sink = _Sink(self, free=role.request.keeps_state)
             if number:
-                self._timing.later_round()
+                self._timing.later_round(self._clock())
             request = replace(
                 role.request,
                 instructions=self._cast.instructions(self._agent, self._language),

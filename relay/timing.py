@@ -8,16 +8,16 @@ from relay.telemetry import SEGMENTS, Telemetry
 class TurnTiming:
     """Marks of one turn, in seconds of one clock; each is set once, in order, and a missing one counts as no time.
 
-    A turn whose first words come in a later round (after tools) has a first-text time but no segments: what lies
-    between is the time of its tools, which has a metric of its own.
+    Where the first words come of a later round, what came of those before it is not what the caller waited for: from
+    the first request written to that round's, all is the time of the turn's tools.
     """
 
-    __slots__ = ("_begun", "_delta", "_items", "_later", "_read", "_sent", "_word", "_written")
+    __slots__ = ("_again", "_begun", "_delta", "_items", "_read", "_resent", "_sent", "_word", "_written")
 
     def __init__(self, read: float) -> None:
         self._read = read
         self._begun = self._items = self._sent = self._delta = self._word = self._written = 0.0
-        self._later = False
+        self._again = self._resent = 0.0  # when the latest of the later rounds began, and its request was written
 
     def begun(self, now: float) -> None:
         self._begun = self._begun or now
@@ -25,11 +25,15 @@ class TurnTiming:
     def items(self, now: float) -> None:
         self._items = self._items or now
 
-    def later_round(self) -> None:
-        self._later = True
+    def later_round(self, now: float) -> None:
+        self._again = now
+        self._resent = self._delta = self._word = 0.0
 
     def sent(self, now: float) -> None:
-        self._sent = self._sent or now
+        if self._again:
+            self._resent = self._resent or now
+        else:
+            self._sent = self._sent or now
 
     def delta(self, now: float) -> None:
         self._delta = self._delta or now
@@ -44,15 +48,14 @@ class TurnTiming:
         self._written = now
         return True
 
-    def observe(self, telemetry: Telemetry, channel: str = "voice") -> tuple[float, dict[str, float] | None]:
+    def observe(self, telemetry: Telemetry, channel: str = "voice") -> tuple[float, dict[str, float]]:
         """Into the metrics; returns the seconds from the prompt to the first words, and what they consist of."""
         first_text = self._written - self._read
         telemetry.first_texts[channel].observe(first_text)
-        if self._later:
-            return first_text, None
         segments: dict[str, float] = {}
         before = self._read
-        marks = (self._begun, self._items, self._sent, self._delta, self._word, self._written)
+        resent = self._resent or self._again
+        marks = (self._begun, self._items, self._sent, resent, self._delta, self._word, self._written)
         for name, mark in zip(SEGMENTS, marks, strict=True):
             mark = max(before, mark)
             segments[name] = mark - before

@@ -9,7 +9,7 @@ its entry. What happened since the entry before is in the next one, so that ``at
 ``session``   a session has begun, ``resumed`` where an earlier one of the call was cut off
 ``turn``      one input and its answer, from the prompt read on (where there is none, from the turn's beginning), with
               its model ``rounds``, ``tools``, ``speech`` and ``frames``. ``first_text_ms`` and ``segments_ms`` are what
-              the metrics have (``timing.py``)
+              the metrics have (``timing.py``); of a turn without words they are null
 ``ended``     the session is over, with what was not in a turn
 
 A round's ``further`` names why more requests were made for it (``models/steady.py``); ``hedged``: one of them for being
@@ -185,7 +185,7 @@ class SessionTrace:
         """The turn asks the model, or takes over what was asked ahead."""
         self._rounds.append(asked)
 
-    def first_text(self, seconds: float, segments: dict[str, float] | None) -> None:
+    def first_text(self, seconds: float, segments: dict[str, float]) -> None:
         self._first_text, self._segments = seconds, segments
         self.slowest = max(self.slowest, seconds)
 

@@ -59,7 +59,7 @@ def overview() -> Dashboard:
         curve("First words", "From the final prompt read to the first frame with text written.", FIRST_WORDS, "s"),
         curve(
             "Where a turn spends its time",
-            "Means of the contiguous parts of the way to the first words.",
+            "Means of the contiguous parts of the way to the first words; tools with the rounds that asked for them.",
             {"{{segment}}": mean("relay_turn_segment_seconds", "segment")},
             "s",
             stacked=True,

@@ -2,7 +2,7 @@
 
 import { base, el } from "./page.js";
 
-export const SEGMENTS = ["queue", "history", "request", "model", "holdback", "send"];
+export const SEGMENTS = ["queue", "history", "request", "tools", "model", "holdback", "send"];
 
 const NOTHING = "–";
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
@@ -58,14 +58,14 @@ export function facts(pairs) {
   return list;
 }
 
-// The segments of one turn as one bar; ``most``: the ms that its whole width stands for. There are none where the first
-// words came of a later request: then it is one piece, as long as ``whole``.
+// The segments of one turn as one bar; ``most``: the ms that its whole width stands for. Where it is not known what the
+// time consists of it is one piece, as long as ``whole``.
 export function segmentBar(parts, whole, most) {
   const bar = el("span", { class: "segments", "aria-hidden": "true" });
   const pieces = parts ? SEGMENTS.map((name) => [name, parts[name] ?? 0]) : [["whole", whole]];
   for (const [name, value] of pieces) {
     if (!(value > 0)) continue;
-    const piece = el("span", { class: `s-${name}`, title: parts ? `${name} ${ms(value)}` : "tools, and more than one request" });
+    const piece = el("span", { class: `s-${name}`, title: `${name} ${ms(value)}` });
     piece.style.width = `${(100 * value) / most}%`;
     bar.append(piece);
   }

@@ -12,7 +12,7 @@ export function lines(turn) {
   let at = 0;
   for (const name of shown.SEGMENTS) {
     const took = turn.segments_ms?.[name];
-    if (took === null || took === undefined) continue;
+    if (took === null || took === undefined || (name === "tools" && !took)) continue;
     found.push({ name, class: `s-${name}`, at, ms: took, text: shown.ms(took) });
     at += took;
   }

@@ -74,7 +74,7 @@ async def test_latency_compares_what_asked_the_model_for_the_same(tmp_path: Path
         assert run["tools"] == [8, 8]
         assert run["added_to_first_word_ms"]["p50"] > 0
     assert ours["request_bytes_median"] == floor["request_bytes_median"]
-    assert set(ours["segments_ms"]) == {"queue", "history", "request", "model", "holdback", "send"}
+    assert set(ours["segments_ms"]) == {"queue", "history", "request", "tools", "model", "holdback", "send"}
     assert {"first_token_p50", "first_word_p50", "cpu"} <= set(saved["ratios"]["floor"])
 
 

@@ -223,7 +223,7 @@ async def test_the_waterfall_shows_the_numbers_of_the_trace(opened: Open) -> Non
     async with shown(opened, f"/dashboard/calls/{FIRST}") as here:
         entry = here.data.calls[FIRST]["trace"][1]
         turn = here.page.locator("#turn-1")
-        await expect(turn.locator(".first-words")).to_have_text("393 ms")
+        await expect(turn.locator(".first-words")).to_have_text("930 ms")
         names = await turn.locator(".name").all_inner_texts()
         assert names == [*SEGMENTS, "model 1", "model 2", "find_apartments", "filler", "speech", "frames"]
         took = dict(zip(names, await turn.locator(".took").all_inner_texts(), strict=True))

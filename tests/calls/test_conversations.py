@@ -169,12 +169,17 @@ async def test_the_waterfall_of_a_turn(masked: Operator) -> None:
     assert 0 <= first["at_ms"] <= first["at_ms"] + first["ms"] <= tool["at_ms"] + 0.2
     assert tool["at_ms"] + tool["ms"] <= second["at_ms"] + 0.2
     assert second["at_ms"] + second["first_ms"] <= named["first_text_ms"] + 0.2
-    assert named["segments_ms"] is None  # its first words came after a tool
+    # Its first words came after a tool: all of the first round, and the tool, are what they waited for.
+    parts = named["segments_ms"]
+    before = parts["queue"] + parts["history"] + parts["request"]
+    assert first["at_ms"] - 0.2 <= before <= first["at_ms"] + first["ms"] + 0.2
+    assert second["at_ms"] - 0.2 <= before + parts["tools"] <= second["at_ms"] + second["first_ms"] + 0.2
+    assert parts["tools"] >= tool["ms"] - 0.2 and told["segments_ms"]["tools"] == stopped["segments_ms"]["tools"] == 0
     asked = [request.ask for request in masked.line.model.asked]
     assert [each["model"] for each in named["rounds"]] == ["gpt-5.4-mini"] * 2 and len(asked) == 4
     assert all(each["input"] > 0 and each["output"] > 0 for each in named["rounds"])
     assert told["rounds"][0]["outcome"] == "cancelled"
-    for turn in (told, stopped):
+    for turn in (named, told, stopped):
         assert abs(sum(turn["segments_ms"].values()) - turn["first_text_ms"]) <= 0.4
     assert abs(found["slowest_ms"] - max(turn["first_text_ms"] for turn in (named, told, stopped))) <= 0.6
     written = sum(1 for frame in call.frames if isinstance(frame, Text) and frame.token)

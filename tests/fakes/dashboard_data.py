@@ -6,14 +6,20 @@ import math
 from typing import Any
 
 NOW = 1_800_000_000.0
-SEGMENTS = ("queue", "history", "request", "model", "holdback", "send")
+SEGMENTS = ("queue", "history", "request", "tools", "model", "holdback", "send")
 AGENTS = ("default", "apartments", "restaurant")
 
 Json = dict[str, Any]
 
 
-def segments(model: float) -> dict[str, float]:
-    return {"queue": 0.4, "history": 3.1, "request": 2.2, "model": model, "holdback": model / 6, "send": 0.3}
+def segments(model: float, tools: float = 0.0) -> dict[str, float]:
+    ours = {"queue": 0.4, "history": 3.1, "request": 2.2, "tools": tools}
+    return ours | {"model": model, "holdback": model / 6, "send": 0.3}
+
+
+def waited(n: int) -> float:
+    """For tools: of some turns the first words came after one."""
+    return 700.0 if n % 4 == 3 else 0.0
 
 
 def nothing(minutes: int = 15) -> Json:
@@ -87,11 +93,11 @@ def busy(minutes: int = 15, now: float = NOW) -> Json:
                 "turn": n + 1,
                 "agent": AGENTS[n % 3],
                 "at": int(now * 1000) - 61_000 * n,
-                "first_text_ms": sum(segments(1900.0 - 90 * n).values()),
-                # Of some the first words came after a tool.
-                "segments_ms": segments(1900.0 - 90 * n) if n % 4 != 3 else None,
+                "first_text_ms": sum(parts.values()),
+                "segments_ms": parts,
             }
             for n in range(10)
+            for parts in [segments(1900.0 - 90 * n - waited(n), waited(n))]
         ],
         "series": series,
     }
@@ -133,12 +139,12 @@ def call(number: int = 0, *, live: bool = False, now: float = NOW) -> Json:
         told = at + position * 7000 if kind == "assistant" else None
         return {"position": position, "kind": kind, "at": told, **said, **tool, **more}
 
-    def turn(number: int, model: float, **more: Any) -> Json:
-        first = sum(segments(model).values())
+    def turn(number: int, model: float, tools_ms: float = 0.0, **more: Any) -> Json:
+        first = sum(segments(model, tools_ms).values())
         usual: Json = {
             "outcome": "done",
             "first_text_ms": first,
-            "segments_ms": segments(model),
+            "segments_ms": segments(model, tools_ms),
             "rounds": [round_of(5.7, model + 420, model)],
             "tools": [],
             "speech": [{"at_ms": first, "ms": 3100.0, "origin": "", "chars": 61, "position": 2 * number}],
@@ -172,7 +178,7 @@ def call(number: int = 0, *, live: bool = False, now: float = NOW) -> Json:
         "trace": [
             {"v": 1, "kind": "session", "at": at, "session": "VX" + "0" * 32, "resumed": False},
             turn(
-                1, 331.5,
+                1, 288.0, 588.3,
                 outcome="interrupted",
                 tools=[{"name": "find_apartments", "at_ms": 402.0, "ms": 188.5, "outcome": "done"}],
                 rounds=[
@@ -181,12 +187,12 @@ def call(number: int = 0, *, live: bool = False, now: float = NOW) -> Json:
                 ],
                 speech=[
                     {"at_ms": 393.0, "ms": 1500.0, "origin": "filler", "chars": 25, "position": 2},
-                    {"at_ms": 884.0, "ms": None, "origin": "", "chars": 96, "position": 4},
+                    {"at_ms": 930.3, "ms": None, "origin": "", "chars": 96, "position": 4},
                 ],
                 frames=[
                     {"at_ms": 0.0, "way": "in", "type": "prompt", "count": 1},
                     {"at_ms": 393.0, "way": "out", "type": "text", "count": 1},
-                    {"at_ms": 884.0, "way": "out", "type": "text", "count": 21},
+                    {"at_ms": 930.3, "way": "out", "type": "text", "count": 21},
                     {"at_ms": 1506.0, "way": "in", "type": "interrupt", "count": 1},
                     {"at_ms": 1506.4, "way": "out", "type": "text", "count": 1},
                 ],
