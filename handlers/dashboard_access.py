@@ -35,7 +35,7 @@ COOKIE = "relay_dashboard"
 CSRF_HEADER = "X-Relay-CSRF"
 SESSION_SECONDS = 12 * 3600
 
-FAILURES = 10  # wrong tokens of one address in a window; then none is looked at until it is over
+FAILURES = 10  # wrong tokens of one address in a window; more are told to wait until it is over
 WINDOW = 60.0
 ADDRESSES = 10_000  # whose failures are remembered; the one that failed longest ago is forgotten first
 
@@ -52,7 +52,7 @@ class Session:
 
 
 class Failures:
-    """Wrong tokens by address, so that nobody guesses for long. The memory is bounded."""
+    """Wrong tokens by address. The memory is bounded."""
 
     def __init__(self, limit: int = FAILURES, *, addresses: int = ADDRESSES) -> None:
         self._limit = limit
@@ -135,15 +135,22 @@ class Access:
             raise closed()
 
     def is_token(self, request: web.BaseRequest, given: str) -> bool:
-        """Whether it is DASHBOARD_TOKEN. Raises 429 for who was wrong too often, right or not this time."""
-        client, now = self._client(request), self._timer()
-        if wait := self._failures.wait(client, now):
-            raise problem(
-                429, "too_many_failures", "Too many wrong tokens; wait a minute.", {"Retry-After": str(math.ceil(wait))}
-            )
+        """Whether it is DASHBOARD_TOKEN. Raises 429 for a wrong one of an address that was wrong too often.
+
+        The right one is taken whatever else its address has sent: a proxy's is everybody's, and who guesses must not
+        lock anybody out. So what keeps a guess from being right is the token's length (``config/tokens.py`` looks at
+        it); beyond the limit each costs a new connection.
+        """
         if self._told and hmac.compare_digest(_digest(given), self._told):
             vouch(request)
             return True
+        client, now = self._client(request), self._timer()
+        if wait := self._failures.wait(client, now):
+            refusal = problem(
+                429, "too_many_failures", "Too many wrong tokens; wait a minute.", {"Retry-After": str(math.ceil(wait))}
+            )
+            refusal.force_close()
+            raise refusal
         self._failures.add(client, now)
         return False
 

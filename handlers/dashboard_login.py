@@ -52,6 +52,7 @@ class Login:
         except web.HTTPException as refused:
             again = self._pages.login(request, "Too many wrong tokens. Wait a minute, then try again.", refused.status)
             again.headers[hdrs.RETRY_AFTER] = refused.headers[hdrs.RETRY_AFTER]
+            again.force_close()
             return again
         if not right:
             return self._pages.login(request, "That is not the token.", 401)
