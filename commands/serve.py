@@ -19,6 +19,7 @@ from aiohttp import web
 from commands.listening import BACKLOG, READY, cannot_listen, inherited_sockets, notify, supervised
 from config.agents import agent_folders
 from config.settings import Settings, hand_on, load_settings
+from config.tokens import BETTER, weak_tokens
 from handlers.app import build_app
 from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
 from handlers.modelling import Endpoint, bot_of, endpoint_of
@@ -99,6 +100,8 @@ def serve() -> None:
         settings = load_settings()
         hand_on("OTEL_")
         configure_logging(settings.log_level, settings.log_format)
+        for name, why in weak_tokens(settings).items():
+            log.warning("weak token", setting=name, why=why, better=BETTER)
         if settings.redis_url is None:
             embedded = EmbeddedRedis.start(settings.data_dir)
             redis_url = embedded.url

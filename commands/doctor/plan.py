@@ -26,6 +26,7 @@ from commands.doctor.clock import Dates
 from commands.doctor.finding import Check, Finding, News, examine, failed, ok, skipped, warning
 from config.definition import DIALOGFLOW, OPENAI
 from config.settings import Settings, platform
+from config.tokens import BETTER, weak_tokens
 from handlers.modelling import Endpoint, bot_of, endpoint_of, fallback_endpoint_of, make_model
 from relay.errors import ConfigError
 from relay.models.client import tls_context
@@ -34,6 +35,7 @@ from relay.telemetry import Telemetry
 PUBLIC = ("public URL", "TLS", "plain HTTP", "relay", "signature", "websocket")
 NAMES = (
     "settings",
+    "tokens",
     "agents",
     "Redis",
     "model",
@@ -64,6 +66,7 @@ async def diagnose(settings: Settings, news: News) -> dict[str, Finding]:
     async with asking(context, dates) as asker:
         checks = [
             Check("settings", _found(ok("They are complete and well-formed."))),
+            Check("tokens", _found(_tokens(settings))),
             *_parts(settings, context, dates),
             *_public(settings, asker, context),
             *_account(settings, dates),
@@ -71,6 +74,15 @@ async def diagnose(settings: Settings, news: News) -> dict[str, Finding]:
             Check("addendum", _found(twilio.ADDENDUM)),
         ]
         return await examine(checks, news)
+
+
+def _tokens(settings: Settings) -> Finding:
+    """What opens our routes."""
+    weak = weak_tokens(settings)
+    if not weak:
+        return ok("None that is set is short or easy to guess.")
+    again = f"{BETTER}: once for each, and restart the relay with them."
+    return warning("\n".join(f"{name} {why}." for name, why in weak.items()), again)
 
 
 def _parts(settings: Settings, context: ssl.SSLContext, dates: Dates) -> list[Check]:

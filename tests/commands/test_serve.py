@@ -33,6 +33,7 @@ from tests.running import write_agent
 PUBLIC = "https://relay.example.com/agents"
 TOKEN = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
 METRICS = "the-metrics-token-of-this-test"
+GUESSED = "rumpelstilz"
 NUMBER = "+15555550177"
 COMPLAINTS = ("Traceback", "Warning", "never awaited", "was destroyed", "never retrieved", "nclosed", "rror handling")
 
@@ -115,6 +116,7 @@ class Life:
     secrets: dict[str, str] = field(default_factory=dict)
     files: list[str] = field(default_factory=list)
     metrics: dict[str, int] = field(default_factory=dict)
+    weak: list[dict[str, object]] = field(default_factory=list)
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +137,7 @@ async def lived(folder: Path, data_dir: Path) -> Life:
         "PUBLIC_URL": PUBLIC,
         "TWILIO_AUTH_TOKEN": f"{TOKEN},0123456789abcdef0123456789abcdef",
         "METRICS_TOKEN": METRICS,
+        "API_TOKEN": GUESSED,
         "LOG_LEVEL": "debug",
     }
     async with serving(data_dir, cwd=folder, **environ) as server:
@@ -172,6 +175,7 @@ async def lived(folder: Path, data_dir: Path) -> Life:
     life.output = server.output
     life.complaints = complaints(server)
     life.events = [record["event"] for record in server.records]
+    life.weak = [record for record in server.records if record["event"] == "weak token"]
     life.files = os.listdir(folder)
     assert not redis_process(data_dir)
     return life
@@ -195,7 +199,8 @@ def test_the_log_of_a_call_says_nothing_of_the_caller(life: Life) -> None:
     assert life.events.count("call started") == life.events.count("call ended") == 1
     assert life.secrets["call"] in life.output
     private = ["Xanthippe", "Wolfeschlegel", "rhinoceros", "quodlibet", "story", "83914726", "5555550177"]
-    private += [TOKEN, "0123456789abcdef", METRICS, life.secrets["ticket"], life.secrets["ticket"].split(".")[2]]
+    private += [TOKEN, "0123456789abcdef", METRICS, GUESSED]
+    private += [life.secrets["ticket"], life.secrets["ticket"].split(".")[2]]
     assert [each for each in private if each.lower() in life.output.lower()] == []
 
 
@@ -209,6 +214,13 @@ def test_every_record_of_a_call_names_it(life: Life) -> None:
 def test_metrics_are_for_this_machine_or_a_token(life: Life) -> None:
     """/metrics is open to loopback without a forwarding header, and to others with the bearer token."""
     assert life.metrics == {"here": 200, "from outside": 401, "with the token": 200}
+
+
+def test_a_weak_token_is_told(life: Life) -> None:
+    """By the name of its setting and with the command that makes a better one, at the start."""
+    (told,) = life.weak
+    assert (told["level"], told["setting"], told["why"]) == ("warning", "API_TOKEN", "is shorter than 16 characters")
+    assert told["better"] == "openssl rand -hex 32" and life.events.index("weak token") < life.events.index("listening")
 
 
 def test_open_routes_are_told(life: Life) -> None:

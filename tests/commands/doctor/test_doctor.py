@@ -239,7 +239,18 @@ async def test_nothing_is_set_up(tmp_path: Path) -> None:
     assert status == 0 and "failed" not in output and "\x1b" not in output
     for name in ("OPENAI_API_KEY", "PUBLIC_URL", "TWILIO_ACCOUNT_SID", "Addendum"):
         assert re.search(rf"fix: .*{name}", output), name
-    assert output.splitlines()[-1] == "  3 ok, 4 warning, 9 skipped."
+    assert output.splitlines()[-1] == "  4 ok, 4 warning, 9 skipped."
+
+
+async def test_tokens_that_can_be_guessed(tmp_path: Path) -> None:
+    """Each is named with why, and what makes a better one; neither is shown."""
+    environ = {"DATA_DIR": str(tmp_path / "data"), "AGENTS_DIR": str(write_agent(tmp_path / "agents"))}
+    weak = {"DASHBOARD_TOKEN": "sesame", "METRICS_TOKEN": "dashboard-dashboard"}
+    status, output, _ = await invoke({**environ, **weak}, "doctor", "--json")
+    (told,) = [each for each in json.loads(output)["checks"] if each["name"] == "tokens"]
+    assert (status, told["status"]) == (0, "warning") and "openssl rand -hex 32" in told["fix"]
+    for name, why in {"DASHBOARD_TOKEN": "is shorter than 16", "METRICS_TOKEN": "is easy to guess"}.items():
+        assert f"{name} {why}" in told["detail"] and weak[name] not in told["detail"]
 
 
 async def test_usage() -> None:
