@@ -41,6 +41,7 @@ from config.values import (
     SecondsOrZero,
     Secrets,
     SmtpUrl,
+    Switch,
     TwilioUrl,
     WebUrl,
     matching,
@@ -271,8 +272,8 @@ class Settings(BaseSettings):
     dashboard_token: SecretStr | None = Field(
         default=None, description="opens `/dashboard` to others than this machine in development mode; unset: closed"
     )
-    dashboard_show_words: int = Field(
-        default=0, ge=0, le=1, description="`1`: the dashboard shows words, names and numbers; else they are masked"
+    dashboard_show_words: Switch = Field(
+        default=0, description="`1`: the dashboard shows words, names and numbers; else they are masked"
     )
     price_input: Price | None = Field(default=None, description="money for a million input tokens; unset: not told")
     price_cached: Price | None = Field(

@@ -25,6 +25,8 @@ _REDIS_PLACES = {
     **dict.fromkeys(("redis+cluster", "rediss+cluster"), _CLUSTER),
 }
 
+_YES, _NO = ("true", "yes", "on"), ("false", "no", "off")
+
 
 def _from_checkout(value: Path) -> Path:
     return Path(os.path.normpath(CHECKOUT / value.expanduser()))
@@ -102,6 +104,16 @@ def _off(value: Any) -> Any:
     return None if isinstance(value, str) and value.strip().lower() in ("off", "0") else value
 
 
+def _switch(value: Any) -> Any:
+    """1 or 0, however it is said."""
+    if not isinstance(value, str):
+        return value
+    said = {**dict.fromkeys(("1", *_YES), 1), **dict.fromkeys(("0", *_NO), 0)}.get(value.lower())
+    if said is None:
+        raise ValueError(f"must be 1 or 0 (or {', '.join((*_YES, *_NO))})")
+    return said
+
+
 def _smtp_url(value: SecretStr) -> SecretStr:
     try:
         parts = urlsplit(value.get_secret_value())
@@ -164,6 +176,7 @@ CallingCodes = Annotated[tuple[CallingCode, ...], NoDecode, BeforeValidator(_tex
 Origins = Annotated[tuple[Annotated[str, AfterValidator(_origin)], ...], NoDecode, BeforeValidator(_texts)]
 GrpcEndpoint = Annotated[str, AfterValidator(_grpc_endpoint)]
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Switch = Annotated[int, Field(ge=0, le=1), BeforeValidator(_switch)]
 Count = Annotated[int, Field(ge=1)]
 CountOrOff = Annotated[int | None, Field(ge=1), BeforeValidator(_off)]
 Folder = Annotated[Path, AfterValidator(_from_checkout)]

@@ -402,6 +402,20 @@ def test_limits_that_may_be_off(name: str) -> None:
     assert problems(**{name: "-1"})[0].startswith(f"{name} ")
 
 
+@pytest.mark.parametrize("given", ["1", "true", "Yes", "ON", "0", "false", "no", "Off"])
+def test_a_switch(given: str) -> None:
+    """Whoever says yes or no is understood."""
+    assert load(DASHBOARD_SHOW_WORDS=given).dashboard_show_words == (given.lower() in ("1", "true", "yes", "on"))
+
+
+@pytest.mark.parametrize("given", ["2", "-1", "sesame", "y", "1.0"])
+def test_a_switch_refused(given: str) -> None:
+    """Whoever says something else is told what to write."""
+    assert problems(DASHBOARD_SHOW_WORDS=given) == [
+        "DASHBOARD_SHOW_WORDS must be 1 or 0 (or true, yes, on, false, no, off)."
+    ]
+
+
 def test_blanks_around_a_value() -> None:
     """Blanks around a value, such as a line end pasted with a secret, do not belong to it."""
     key = load(OPENAI_API_KEY=" sesame\n").openai_api_key
