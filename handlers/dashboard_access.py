@@ -25,7 +25,7 @@ from urllib.parse import quote
 from aiohttp import web
 
 from handlers.bearer import problem
-from handlers.guard import closed, is_own_page, vouch
+from handlers.guard import closed, is_another_sites, is_own_page, vouch
 from handlers.signatures import PublicAddress
 
 DASHBOARD = "/dashboard"
@@ -123,15 +123,16 @@ class Access:
 
     def check_page(self, request: web.BaseRequest) -> None:
         """As ``check``, for what is opened in a browser: who is not logged in is sent to the login form."""
-        self.check_open(request)
-        if "Authorization" in request.headers or not self._told:
+        self.check_open(request, followed=True)
+        if "Authorization" in request.headers:
             self.check(request)
-        elif self.session(request) is None:
+        elif self._told and self.session(request) is None:
             raise web.HTTPSeeOther(f"{self.prefix}{LOGIN}?next={quote(request.raw_path, safe='/')}")
 
-    def check_open(self, request: web.BaseRequest) -> None:
-        """Raises 404 where nobody who asks from there is ever admitted."""
-        if not self._told and (self._address is not None or not is_own_page(request)):
+    def check_open(self, request: web.BaseRequest, *, followed: bool = False) -> None:
+        """Raises 404 where nobody who asks from there is ever admitted. ``followed``: it is a page, to which links of
+        other sites may lead."""
+        if not self._told and (self._address is not None or not is_own_page(request, followed=followed)):
             raise closed()
 
     def is_token(self, request: web.BaseRequest, given: str) -> bool:
@@ -156,7 +157,7 @@ class Access:
 
     def is_same_origin(self, request: web.BaseRequest) -> bool:
         """False where a browser says that the page of another site asks. Programs say nothing."""
-        if request.headers.get("Sec-Fetch-Site", "same-origin") not in ("same-origin", "none"):
+        if is_another_sites(request):
             return False
         origin = request.headers.get("Origin")
         # A browser does not let a page choose the host it asks, and sends the cookie to that host alone.

@@ -34,7 +34,7 @@ class Login:
         app.router.add_get(SESSION, self.session)
 
     async def form(self, request: web.Request) -> web.Response:
-        self._access.check_open(request)
+        self._access.check_open(request, followed=True)
         if not self._access.needs_token or self._access.session(request) is not None:
             raise self._to(after_login(request.query.get("next", "")))
         return self._pages.login(request)

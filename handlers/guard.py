@@ -82,14 +82,27 @@ def is_local(request: web.BaseRequest) -> bool:
 
 def is_own(request: web.BaseRequest) -> bool:
     """Whether a program on this machine asks, and knows whom: not a tunnel that adds no header, nor a web page in a
-    browser here, which reaches loopback by a name of its own (DNS rebinding)."""
-    return is_local(request) and "Origin" not in request.headers and _names_this_machine(request.host)
+    browser here, which tells where it is from or reaches loopback by a name of its own (DNS rebinding)."""
+    return "Origin" not in request.headers and is_own_page(request)
 
 
-def is_own_page(request: web.BaseRequest) -> bool:
-    """Whether it is our own, as above, or a page that this process has served to a browser on this machine."""
+def is_own_page(request: web.BaseRequest, *, followed: bool = False) -> bool:
+    """Whether it is our own, as above, or a page that this process has served to a browser on this machine.
+    ``followed``: also whoever has followed another site's link, who sees what that site does not."""
     same_origin = request.headers.get("Origin", f"http://{request.host}") == f"http://{request.host}"
-    return is_local(request) and same_origin and _names_this_machine(request.host)
+    ours = same_origin and (not is_another_sites(request) or (followed and _is_followed(request)))
+    return is_local(request) and ours and _names_this_machine(request.host)
+
+
+def is_another_sites(request: web.BaseRequest) -> bool:
+    """Whether a browser says that a page of another origin asks. Programs say nothing."""
+    return request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none")
+
+
+def _is_followed(request: web.BaseRequest) -> bool:
+    """Whether a browser is to show the answer by itself, in no frame."""
+    said = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
+    return request.method in ("GET", "HEAD") and said == ("navigate", "document")
 
 
 def _is_loopback(address: str) -> bool:

@@ -332,7 +332,9 @@ async def test_without_a_token_it_is_closed(method: str, path: str) -> None:
 
 
 @pytest.mark.parametrize("headers", [
-    {"X-Forwarded-For": "127.0.0.1"}, {"Host": "abc.ngrok.app"}, {"Origin": "https://evil.example"}, {"Origin": "null"}
+    {"X-Forwarded-For": "127.0.0.1"}, {"Host": "abc.ngrok.app"}, {"Origin": "https://evil.example"}, {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"}, {"Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "no-cors"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
 ])  # fmt: skip
 @pytest.mark.parametrize(("method", "path"), ROUTES)
 async def test_development_mode_is_closed_to_others(method: str, path: str, headers: dict[str, str]) -> None:
@@ -340,6 +342,17 @@ async def test_development_mode_is_closed_to_others(method: str, path: str, head
     async with dashboard("") as client:
         answer = await client.request(method, path, headers=headers)
         assert (answer.status, await answer.text()) == (404, "")
+
+
+async def test_a_link_of_another_site_leads_to_a_page() -> None:
+    """In development mode somebody who follows it sees the page; data is not for following."""
+    followed = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    tunnelled = {**followed, "X-Forwarded-For": "127.0.0.1"}
+    async with dashboard("") as client:
+        assert (await client.get("/dashboard/calls", headers=followed)).status == 200
+        assert (await client.get("/dashboard/calls", headers=tunnelled)).status == 404
+        assert (await client.get("/dashboard/api/session", headers=followed)).status == 404
+        assert (await client.post("/dashboard/login", headers=followed)).status == 404
 
 
 async def test_development_mode_is_open_to_this_machine() -> None:

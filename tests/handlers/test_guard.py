@@ -80,6 +80,14 @@ async def test_development_mode_refuses_another_machines_name(host: str) -> None
         assert (await client.post("/form", headers={"Host": host})).status == 403
 
 
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+async def test_development_mode_refuses_another_sites_page(site: str) -> None:
+    """A browser that tells no Origin, as for an image, tells where the page that asks comes from."""
+    async with serving(*routes(DEVELOPMENT)) as client:
+        assert (await client.post("/form", headers={"Sec-Fetch-Site": site})).status == 403
+        assert (await client.post("/form", headers={"Sec-Fetch-Site": "none"})).status == 200
+
+
 @pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "relay.localhost"])
 async def test_development_mode_takes_unsigned_requests_of_this_machine(host: str) -> None:
     """A loopback peer that names this machine is taken without a signature, form and websocket alike."""
