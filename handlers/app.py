@@ -256,7 +256,8 @@ async def build_app(
         leaving=lambda: drain.handing_on,
     )
     app[RELAY_SOCKET] = socket
-    pages = Pages(access)
+    monitoring = make_monitoring(settings, stores, access, agents, tools, hashing)
+    pages = Pages(access, monitoring.there_is)
     subscription = Subscription(redis)
     watching = Watching(access, events, subscription)
     commands = Commands(redis, worker, subscription, partial(carry_out, calls.operate))
@@ -288,10 +289,11 @@ async def build_app(
             metrics=Metrics(telemetry, token, public=settings.public_url is not None),
             login=Login(access, pages, shows_words=bool(settings.dashboard_show_words)),
             pages=pages,
-            monitoring=make_monitoring(settings, stores, access, agents, tools, hashing),
+            monitoring=monitoring,
             summary=Summary(access, Overview(redis, priced=prices is not None).summary),
             watching=watching,
             operator=OperatorRoutes(access, worker, calls.operate, commands),
+            access=access,
         ),
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,

@@ -5,7 +5,8 @@
 
 A list goes on with ``after``, null at its end. A page may have fewer than ``limit`` and go on all the same: a request
 looks at a bounded number of conversations (``looked``), however few of them are wanted. ``outcome`` is one of those
-that calls are reported with, or ``live``.
+that calls are reported with, or ``live``; another one is refused. Of an agent or a channel that there is not there may
+have been conversations: it is found none of.
 """
 
 from __future__ import annotations
@@ -25,11 +26,13 @@ from handlers.dashboard_api import add_get
 from handlers.masking import OUR_NAMES, Masking, names_in
 from relay.heard import words
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
+from relay.report import ENDS
 from relay.store.monitor import Conversation, Mark, Monitor, Page, Wanted
 from relay.store.people import People
 from relay.store.person import person_hash
 from relay.toolbox import ToolBox
 
+OUTCOMES = ("live", *sorted(ENDS))
 USUAL_LIMIT, MOST = 50, 200
 HASH = re.compile(r"[0-9a-f]{24}", re.ASCII)
 
@@ -106,9 +109,7 @@ class ConversationRoutes:
 
     async def listing(self, request: web.Request) -> dict[str, Any]:
         query = request.query
-        wanted = Wanted(
-            query.get("agent", ""), query.get("channel", ""), query.get("outcome", ""), _slower_than(request)
-        )
+        wanted = Wanted(query.get("agent", ""), query.get("channel", ""), _outcome(request), _slower_than(request))
         limit, after = limit_of(request), after_of(request)
         if not (hashed := query.get("person", "")):
             return self._views.page(await self._monitor.newest(wanted, limit, after))
@@ -142,6 +143,13 @@ def after_of(request: web.Request) -> Mark | None:
     if found is None:
         raise problem(400, "bad_cursor", "after must be what an answer gave.")
     return Mark(int(found[1]), found[2])
+
+
+def _outcome(request: web.Request) -> str:
+    given = request.query.get("outcome", "")
+    if given not in ("", *OUTCOMES):
+        raise problem(400, "bad_outcome", f"outcome must be one of {', '.join(OUTCOMES)}.")
+    return given
 
 
 def _slower_than(request: web.Request) -> float:

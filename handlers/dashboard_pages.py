@@ -7,7 +7,7 @@ the digest of all of them in it, so that browsers keep them for good and never m
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
@@ -18,19 +18,23 @@ from aiohttp.typedefs import Handler
 
 from handlers.dashboard_access import DASHBOARD, Access
 from handlers.guard import closed
+from relay.errors import StoreError
 
 FOLDER = Path(__file__).parent / "pages"
 # With the usual policy, no-referrer, a browser would not tell where a form comes from: its Origin would be "null".
 OURS = {"Referrer-Policy": "same-origin"}
 FOR_GOOD = "public, max-age=31536000, immutable"
+CALL, AGENT, PERSON = f"{DASHBOARD}/calls/{{id}}", f"{DASHBOARD}/agents/{{name}}", f"{DASHBOARD}/people/{{id}}"
 PAGES: Mapping[str, tuple[str, str]] = {
     DASHBOARD: ("live", "Live"),
     f"{DASHBOARD}/calls": ("calls", "Calls"),
-    f"{DASHBOARD}/calls/{{id}}": ("call", "Call"),
-    f"{DASHBOARD}/agents/{{name}}": ("about", "Agent"),
-    f"{DASHBOARD}/people/{{id}}": ("about", "Person"),
+    CALL: ("call", "Call"),
+    AGENT: ("about", "Agent"),
+    PERSON: ("about", "Person"),
 }
 """The file and the title of the page at each path."""
+
+ThereIs = Callable[[str], Awaitable[bool]]
 
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -60,10 +64,13 @@ class _File:
 
 
 class Pages:
-    """``access``: who may open them; it also knows the prefix below which browsers find us."""
+    """``access``: who may open them; it also knows the prefix below which browsers find us. ``there_is``: by the path
+    of a page, whether there is what a name in its place stands for; raises StoreError. The page of what there is not is
+    the same, and tells so when it has asked for it; only its status is 404."""
 
-    def __init__(self, access: Access, folder: Path = FOLDER) -> None:
+    def __init__(self, access: Access, there_is: Mapping[str, ThereIs] | None = None, folder: Path = FOLDER) -> None:
         self._access = access
+        self._there_is = there_is or {}
         files = {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.suffix in _TYPES}
         digest = sha256()
         for name, content in files.items():
@@ -79,7 +86,8 @@ class Pages:
 
     def add_routes(self, app: web.Application) -> None:
         for path, page in self._pages.items():
-            app.router.add_get(path, self._shows(page))
+            app.router.add_get(path, self._shows(page, self._there_is.get(path)))
+            app.router.add_get(f"{path}/", self._leads_on)
         app.router.add_get(f"{DASHBOARD}/assets/{{digest}}/{{name}}", self.asset)
 
     def login(self, request: web.BaseRequest, problem: str = "", status: int = 200) -> web.Response:
@@ -97,12 +105,26 @@ class Pages:
         current = request.match_info["digest"] == self._digest
         return file.answer(request, {hdrs.CACHE_CONTROL: FOR_GOOD if current else "no-store"})
 
-    def _shows(self, page: _File) -> Handler:
+    def _shows(self, page: _File, there_is: ThereIs | None) -> Handler:
         async def show(request: web.Request) -> web.Response:
             self._access.check_page(request)
-            return page.answer(request, {hdrs.CACHE_CONTROL: "private, no-cache", **OURS})
+            status = 200
+            if there_is is not None:
+                (name,) = request.match_info.values()
+                try:
+                    status = 200 if await there_is(name) else 404
+                except StoreError:
+                    pass  # the page finds out, and goes on trying
+            return page.answer(request, {hdrs.CACHE_CONTROL: "private, no-cache", **OURS}, status)
 
         return show
+
+    async def _leads_on(self, request: web.Request) -> web.Response:
+        """From a path with a last slash to the page."""
+        self._access.check_open(request, followed=True)
+        url = request.rel_url
+        query = f"?{url.raw_query_string}" if url.raw_query_string else ""
+        raise web.HTTPSeeOther(f"{self._access.prefix}{url.raw_path.removesuffix('/')}{query}")
 
     def _page(self, text: str, name: str, title: str) -> _File:
         base = escape(self._access.prefix + DASHBOARD)

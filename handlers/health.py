@@ -103,13 +103,21 @@ class Metrics:
         self._public = public
 
     async def show(self, request: web.Request) -> web.Response:
+        self._check(request)
+        return web.Response(body=self._telemetry.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def refuse(self, request: web.Request) -> web.Response:
+        """For all other methods."""
+        self._check(request)
+        raise web.HTTPMethodNotAllowed(request.method, ["GET", "HEAD"])
+
+    def _check(self, request: web.Request) -> None:
         if self._brings_token(request):
             vouch(request)
         elif not is_own(request):
             if self._token:
                 raise web.HTTPUnauthorized(headers={"WWW-Authenticate": "Bearer"}, text="METRICS_TOKEN is needed.\n")
             raise closed() if self._public else from_outside(request)
-        return web.Response(body=self._telemetry.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     def _brings_token(self, request: web.Request) -> bool:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")

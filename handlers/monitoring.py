@@ -13,6 +13,7 @@ from config.definition import AgentDefinition
 from config.settings import Settings
 from handlers.conversations import ConversationRoutes, Views
 from handlers.dashboard_access import Access
+from handlers.dashboard_pages import AGENT, CALL, PERSON, ThereIs
 from handlers.masking import Masking
 from handlers.profiles import Profiles
 from handlers.stores import Stores
@@ -24,8 +25,11 @@ PEOPLE_LABEL = b"relay: key of people's hashes 1"
 
 @dataclass(frozen=True, slots=True)
 class Monitoring:
+    """``there_is``: as of ``Pages``."""
+
     conversations: ConversationRoutes
     profiles: Profiles
+    there_is: Mapping[str, ThereIs]
 
     def add_routes(self, app: web.Application) -> None:
         self.conversations.add_routes(app)
@@ -46,9 +50,11 @@ def make_monitoring(
     def model_name(agent: AgentDefinition) -> str:
         return agent.model or settings.openai_model
 
+    profiles = Profiles(access, stores.monitor, stores.people, agents, model_name, views)
     return Monitoring(
         ConversationRoutes(access, stores.monitor, stores.people, views),
-        Profiles(access, stores.monitor, stores.people, agents, model_name, views),
+        profiles,
+        {CALL: stores.monitor.keeps, AGENT: profiles.knows, PERSON: profiles.has_met},
     )
 
 

@@ -45,6 +45,13 @@ class Profiles:
         add_get(app, self._access, "/agents/{name}", self.agent)
         add_get(app, self._access, "/people/{hash}", self.person)
 
+    async def knows(self, agent: str) -> bool:
+        return agent in self._agents
+
+    async def has_met(self, hashed: str) -> bool:
+        """Raises StoreError."""
+        return bool(await self._behind(hashed))
+
     async def agent(self, request: web.Request) -> dict[str, Any]:
         """``today``: of its calls that began today (UTC), the latest where there are very many (``more``)."""
         agent = self._agents.get(request.match_info["name"])
@@ -79,8 +86,7 @@ class Profiles:
         """Fields are "" where nothing is known; a caller without a number is known by their one call."""
         hashed = request.match_info["hash"]
         limit, after = limit_of(request), after_of(request)
-        person = await self._monitor.person(hashed) if HASH.fullmatch(hashed) else ""
-        if not person:
+        if not (person := await self._behind(hashed)):
             raise problem(404, "no_such_person", "There is nobody of whom a conversation is kept.")
         ids = await self._people.ids(person)
         known = await self._people.get(person) or Person(person)
@@ -110,6 +116,10 @@ class Profiles:
             ],
             **self._views.page(page),
         }
+
+    async def _behind(self, hashed: str) -> str:
+        """An id of the person who is shown by this; "" for nobody."""
+        return await self._monitor.person(hashed) if HASH.fullmatch(hashed) else ""
 
 
 def _percentile(values: Sequence[int], share: float) -> int | None:

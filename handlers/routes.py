@@ -8,7 +8,8 @@ from aiohttp import web
 
 from config.settings import Settings
 from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
-from handlers.dashboard_access import DASHBOARD
+from handlers.dashboard_access import DASHBOARD, Access
+from handlers.dashboard_api import add_rest
 from handlers.dashboard_login import Login
 from handlers.dashboard_pages import Pages
 from handlers.debate_api import CHAT, ONE, OPENAPI
@@ -58,6 +59,7 @@ class Handlers:
     summary: Summary
     watching: Watching
     operator: OperatorRoutes
+    access: Access
 
 
 async def _closed(request: web.Request) -> web.StreamResponse:
@@ -85,12 +87,14 @@ def add_routes(app: web.Application, handlers: Handlers, *, twilio_closed: bool,
     app.router.add_get(LIVE, handlers.health.live)
     app.router.add_get(READY, handlers.health.ready)
     app.router.add_get(METRICS, handlers.metrics.show)
+    app.router.add_route("*", METRICS, handlers.metrics.refuse)
     handlers.login.add_routes(app)
     handlers.pages.add_routes(app)
     handlers.monitoring.add_routes(app)
     handlers.summary.add_routes(app)
     handlers.watching.add_routes(app)
     handlers.operator.add_routes(app)
+    add_rest(app, handlers.access)
 
 
 def route_table(settings: Settings) -> list[tuple[str, str]]:

@@ -147,7 +147,7 @@ class Watching:
         return len(self._watchers)
 
     def add_routes(self, app: web.Application) -> None:
-        app.router.add_get(PATH, self.serve, allow_head=False)
+        app.router.add_get(PATH, self.serve)
 
     def close(self) -> None:
         self._closed = True
@@ -157,6 +157,8 @@ class Watching:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Until the watcher goes, reads too slowly, or the process leaves."""
         self._access.check(request)
+        if request.method == "HEAD":
+            return web.Response(headers=HEADERS)
         if self._closed:
             raise problem(503, "leaving", "This process is leaving.", {"Retry-After": "1"})
         if len(self._watchers) >= self._most:

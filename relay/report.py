@@ -44,6 +44,9 @@ TELLING = {
 """What became of the call as the telephone's webhooks answered it (``handlers/``) -> what is reported, where that says
 more than the session could know."""
 
+ENDS = frozenset({*OUTCOMES.values(), *TELLING.values(), "lost"})
+"""All that ``outcome`` tells."""
+
 HUNG_UP = frozenset({"completed", "hangup"})
 
 GOES_ON = frozenset({"resume", "returned", "transfer"})
@@ -166,4 +169,4 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-__all__ = ["TOLD", "Waits", "is_open", "last_sign", "outcome", "over_at", "report"]
+__all__ = ["ENDS", "TOLD", "Waits", "is_open", "last_sign", "outcome", "over_at", "report"]

@@ -1,10 +1,10 @@
 // An agent as it is set up, or a person as they are known, with their calls. Read only.
 
 import { howToCall, list } from "./list.js";
-import { byId, el, every, frame, get, say } from "./page.js";
+import { byId, el, every, frame, get, named, say } from "./page.js";
 import { callPath, facts, moment, ms, number } from "./shown.js";
 
-const [kind, id] = location.pathname.split("/").slice(-2).map(decodeURIComponent);
+const [kind, id] = location.pathname.split("/").slice(-2).map(named);
 const OWN = ["name", "person", "person_masked", "conversations", "after", "looked"]; // shown elsewhere
 
 const words = (name) => name.replace(/_ms$/, "").replaceAll("_", " ");

@@ -1,13 +1,13 @@
 // A call: what was said, where each turn spent its time, and while it runs what an operator may do.
 
 import { operator } from "./operator.js";
-import { base, byId, el, every, fill, frame, get, say, watch } from "./page.js";
+import { base, byId, el, every, fill, frame, get, named, say, watch } from "./page.js";
 import * as shown from "./shown.js";
 import { entry } from "./waterfall.js";
 
 const EVERY = 3000; // ms, while it runs: words are written behind the call
 const SETTLED = 60000; // ms after its end there is nothing more to come
-const id = decodeURIComponent(location.pathname.split("/").pop());
+const id = named(location.pathname.split("/").pop());
 const path = `/conversations/${encodeURIComponent(id)}`;
 
 const WHO = { user: "Caller", assistant: "Agent", tool: "Tool", note: "Note" };

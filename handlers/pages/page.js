@@ -56,6 +56,15 @@ export function fill(parent, list, keyOf, render) {
   parent.shown = new Map([...after].map(([key, { text, node }]) => [key, { text, node }]));
 }
 
+// A name as it stands in the address, as text; what is no name there can be is left as it is.
+export function named(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 // Asking.
 
 export class Problem extends Error {

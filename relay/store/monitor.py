@@ -164,6 +164,11 @@ class Monitor:
             person = await cast(Any, self._redis.hget(state_key(text(conversation)), "person"))
         return text(person or "")
 
+    async def keeps(self, conversation: str) -> bool:
+        """Whether there is such a conversation (still). Raises StoreError."""
+        with translate():
+            return bool(await cast(Any, self._redis.hexists(state_key(conversation), "epoch")))
+
     async def one(self, conversation: str) -> Whole | None:
         """None for one that is not kept (any more). What a session has left open is repaired once nobody holds it.
         Raises StoreError."""

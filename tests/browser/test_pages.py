@@ -168,6 +168,15 @@ async def test_a_server_that_is_gone_is_told_and_found_again(opened: Open) -> No
         await expect(here.page.locator("#problem")).to_be_hidden()
 
 
+async def test_the_page_of_what_there_is_not_tells_so(opened: Open) -> None:
+    """Also where its name is none that an address can have."""
+    async with shown(opened, "/dashboard/calls/%E0%A4%A") as here:
+        told = here.page.locator("#problem")
+        await expect(told).to_have_text("There is no such conversation, or it is not kept any more.")
+        await here.page.goto(f"{here.url}/dashboard/agents/nobody")
+        await expect(told).to_have_text("There is no agent of this name.")
+
+
 async def test_an_empty_house_says_what_to_do(opened: Open) -> None:
     """No numbers are made up, and each empty place says how it is filled."""
     async with shown(opened, "/dashboard", Data()) as here:

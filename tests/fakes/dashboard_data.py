@@ -59,7 +59,7 @@ def busy(minutes: int = 15, now: float = NOW) -> Json:
                 "interrupts": int(40 * wave),
                 "errors": 9 if wave > 2 else each % 5 == 0,
                 "calls": int(300 * (0.8 + wave / 5)),
-                "segments_ms": segments(330 * wave),
+                "segments_ms": segments(330 * wave, 55 * wave),
                 "tokens": int(52_000 * wave),
                 "cost": 0.031 * wave,
             }
@@ -70,7 +70,7 @@ def busy(minutes: int = 15, now: float = NOW) -> Json:
         "turns_per_minute": 641.5,
         "first_text_ms": {"p50": 412.0, "p95": 871.3, "p99": 1422.0},
         "segments_ms": {
-            name: {"p50": mean * 0.9, "p95": mean * 2.1, "mean": mean} for name, mean in segments(345.0).items()
+            name: {"p50": mean * 0.9, "p95": mean * 2.1, "mean": mean} for name, mean in segments(345.0, 58.0).items()
         },
         "interrupts": 611,
         "errors": 14,
@@ -97,7 +97,7 @@ def busy(minutes: int = 15, now: float = NOW) -> Json:
                 "segments_ms": parts,
             }
             for n in range(10)
-            for parts in [segments(1900.0 - 90 * n - waited(n), waited(n))]
+            for parts in [segments(1900.0 - 90 * n - waited(n) * 6 / 7, waited(n))]
         ],
         "series": series,
     }
