@@ -55,6 +55,7 @@ class Views:
         return {
             "id": one.id,
             "agent": one.agent,
+            "agents": one.agents,
             "channel": one.channel,
             "person": person and person_hash(self._key, person),
             "person_masked": self.masking.address(person),

@@ -351,7 +351,11 @@ class CallSession:
         begun = before.state.get("begun", "")
         self._restore(before.state)
         self._parts.writer.note(
-            agent=self.call.manner.agent, channel=context.channel, person=context.person, begun=begun or str(epoch)
+            agent=self.call.manner.agent,
+            agents=self._stage.agents,
+            channel=context.channel,
+            person=context.person,
+            begun=begun or str(epoch),
         )
         self._parts.writer.note(**{"from": self._setup.from_, "to": self._setup.to, "worker": self._parts.worker})
         self._tally.take_up(before.state)

@@ -37,7 +37,13 @@ class Stage:
         self._rounds = rounds
         self._voices = dict(self._role.voices)  # how languages are spoken, as far as Twilio was told
         self._kept = self._keepsake()
+        self._agents = [call.manner.agent]
         self._use_tools()
+
+    @property
+    def agents(self) -> str:
+        """All that have had the call, the first one first, as they are noted: none has a blank in its name."""
+        return " ".join(self._agents)
 
     def instructions(self, language: str) -> Callable[[], str]:
         """Gives those of the agent that has the call now, as they are when asked; ``language`` as there."""
@@ -54,12 +60,16 @@ class Stage:
         keepsake = self._keepsake()
         if changed := {name: text for name, text in keepsake.items() if self._kept.get(name) != text}:
             self._kept = keepsake
+            if (agent := keepsake["agent"]) not in self._agents:
+                self._agents.append(agent)
+                changed["agents"] = self.agents
             self._writer.note(**changed)
 
     def left(self, state: Mapping[str, str]) -> Restored | None:
         """What an earlier session of the call has left, in its state: None where this one has it already. An agent that
         is there no more leaves nothing."""
         self._kept |= {name: state[name] for name in self._kept if name in state}
+        self._agents = state.get("agents", self._kept["agent"]).split()
         role = self._cast.role(self._kept["agent"])
         if role is None or self._kept == self._keepsake():
             return None

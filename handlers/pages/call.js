@@ -37,7 +37,7 @@ function said(item) {
 function about(call) {
   const person = call.person ? el("a", { href: shown.personPath(call.person) }, call.person_masked || "somebody") : "withheld";
   return shown.facts([
-    ["agent", shown.agentLink(call.agent)],
+    ["agent", shown.agentLinks(call.agents)],
     ["person", person],
     ["channel", call.channel],
     ["started", shown.moment(call.started)],

@@ -48,6 +48,11 @@ export const personPath = (id) => `${base}/people/${encodeURIComponent(id)}`;
 export const shortId = (id) => (id.length > 14 ? `${id.slice(0, 4)}…${id.slice(-6)}` : id);
 export const agentLink = (name) => (name ? el("a", { href: agentPath(name) }, name) : NOTHING);
 
+// All that a call has been with, in order.
+export function agentLinks(names) {
+  return el("span", {}, ...names.flatMap((name, index) => (index ? [" → ", agentLink(name)] : [agentLink(name)])));
+}
+
 // What is known of something, as a list of names and values; null and "" are left out.
 export function facts(pairs) {
   const list = el("dl", { class: "facts" });

@@ -35,6 +35,7 @@ _FIELDS = (
     "epoch",
     "begun",
     "agent",
+    "agents",
     "channel",
     "person",
     "seen",
@@ -66,6 +67,11 @@ class Conversation:
     @property
     def agent(self) -> str:
         return self.kept.state.get("agent", "")
+
+    @property
+    def agents(self) -> list[str]:
+        """All that it has been with, the first one first."""
+        return self.kept.state.get("agents", self.agent).split()
 
     @property
     def channel(self) -> str:
@@ -103,7 +109,8 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Of a list; "" and 0 stand for all. ``slower_than``: ms of the slowest turn's first words."""
+    """Of a list; "" and 0 stand for all. ``agent``: one that it has been with. ``slower_than``: ms of the slowest
+    turn's first words."""
 
     agent: str = ""
     channel: str = ""
@@ -112,7 +119,7 @@ class Wanted:
 
     def takes(self, one: Conversation) -> bool:
         return (
-            self.agent in ("", one.agent)
+            (not self.agent or self.agent in one.agents)
             and self.channel in ("", one.channel)
             and self.outcome in ("", one.outcome)
             and (not self.slower_than or (one.slowest_ms or 0) > self.slower_than)

@@ -235,6 +235,25 @@ async def test_a_call_that_is_going_on(masked: Operator) -> None:
     assert await masked.listed(outcome="completed") == [found["id"]]
 
 
+async def test_a_call_that_was_passed_on_is_found_by_each_agent(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """In the list of the one that began it, and of the one that has it."""
+    agents = write_agent(tmp_path / "agents", 'greeting = "Hello."\ntools = ["switch_agent"]')
+    write_agent(agents, 'greeting = "Kitchen."', "kitchen")
+    async with (
+        running(redis_url, tmp_path / "data", agents=agents) as line,
+        aiohttp.ClientSession() as http,
+        Caller(line.url, pace=FAST) as call,
+    ):
+        operator, sid = Operator(line, http), call.record.call_sid
+        line.model.script(Reply(tools=[ToolUse("switch_agent", '{"agent": "kitchen"}')]), Reply("Kitchen here."))
+        await call.greeting_played()
+        await call.say("I am hungry.")
+        assert await call.reply() == "Kitchen here."
+        await operator.until(f"conversations/{sid}", lambda found: found["agents"] == ["default", "kitchen"])
+        assert await operator.listed(agent="default") == await operator.listed(agent="kitchen") == [sid]
+        assert await operator.listed(agent="nobody") == []
+
+
 async def test_lists(masked: Operator) -> None:
     """By agent, person, slowness; page by page; newest first."""
     calls = []

@@ -210,7 +210,7 @@ async def test_another_agent_takes_the_call_over(line: Running) -> None:
         assert last_result(third)["agent"] == "kitchen"
         await in_order(call)
         assert heard(call) == ["Hello from the desk.", "Kitchen here.", "The kitchen opens at noon.", "The kitchen."]
-        await noted(line, call, agent="kitchen")
+        await noted(line, call, agent="kitchen", agents="default kitchen")
 
 
 async def test_the_voice_is_the_new_agents(line: Running) -> None:
@@ -467,7 +467,7 @@ async def test_a_resumed_call_that_was_passed_on(house: House) -> None:
         await call.press("1")
         await call.until(lambda: heard(call)[-1] == "The kitchen opens at noon.")
         await in_order(call)
-        await noted(house.then, call, agent="kitchen")
+        await noted(house.then, call, agent="kitchen", agents="default kitchen")
 
 
 @pytest.mark.parametrize("processes", PROCESSES)

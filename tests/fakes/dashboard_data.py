@@ -109,6 +109,7 @@ def conversation(number: int = 0, *, live: bool = False, now: float = NOW) -> Js
     return {
         "id": f"CA{number:032x}",
         "agent": AGENTS[number % 3],
+        "agents": [AGENTS[number % 3]],
         "channel": "voice",
         "person": f"{number % 7:024x}",
         "person_masked": f"+1•••••{200 + number % 7:04d}",

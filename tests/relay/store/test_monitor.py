@@ -106,7 +106,9 @@ async def test_very_many_of_one_moment(redis: Redis, monitor: Monitor) -> None:
     ("wanted", "found"),
     [
         (ALL, ["CA1", "CA2", "CA3", "CA4"]),
-        (Wanted(agent="kitchen"), ["CA2"]),
+        (Wanted(agent="kitchen"), ["CA2", "CA4"]),
+        (Wanted(agent="bar"), ["CA4"]),
+        (Wanted(agent="kit"), []),
         (Wanted(channel="chat"), ["CA3"]),
         (Wanted(outcome="transferred"), ["CA3"]),
         (Wanted(outcome="completed"), ["CA1", "CA2"]),
@@ -118,11 +120,11 @@ async def test_very_many_of_one_moment(redis: Redis, monitor: Monitor) -> None:
     ids=repr,
 )
 async def test_what_is_wanted(redis: Redis, monitor: Monitor, wanted: Wanted, found: list[str]) -> None:
-    """By agent, channel, outcome, and how slow the slowest turn was."""
+    """By each agent it was with, channel, outcome, and how slow the slowest turn was."""
     await call(redis, "CA1", NOW - 1)
     await call(redis, "CA2", NOW - 2, agent="kitchen", slowest=700)
     await call(redis, "CA3", NOW - 3, channel="chat", told="transferred", slowest="")
-    await call(redis, "CA4", NOW - 4, reason="dropped", slowest=900)
+    await call(redis, "CA4", NOW - 4, reason="dropped", slowest=900, agents="bar kitchen desk")
     assert await whole_list(monitor, wanted, limit=1) == found
 
 
