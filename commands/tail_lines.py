@@ -65,7 +65,9 @@ class Lines:
                 what = self._turn(event)
             case _:
                 seconds, turns, reason = event.get("seconds", 0), event.get("turns", 0), str(event.get("reason", ""))
-                what = self._paint(f"ended    {printable(reason)}, {seconds:.1f} s, {turns} turns", "cyan")
+                unsaid = printable(str(event.get("unsaid") or ""))
+                lines = f", not said: {unsaid} of an operator's lines" if unsaid else ""
+                what = self._paint(f"ended    {printable(reason)}, {seconds:.1f} s, {turns} turns{lines}", "cyan")
         return f"{self._paint(head, dim=True)}  {what}".rstrip()
 
     def _agent(self, event: Event, call: str) -> str:

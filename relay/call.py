@@ -167,6 +167,11 @@ class Call:
         """Why an operator's order would not be carried out now; "" if it would."""
         return self._operating.refusal(order) if self._set_up or self._ending.done else "not_begun"
 
+    @property
+    def unsaid(self) -> int:
+        """Lines of an operator's that have not been said."""
+        return self._operating.waiting
+
     def current(self, turn: int) -> bool:
         """Whether words of this turn may be sent now; 0 is no turn and always may."""
         return turn == 0 or (self.turn is not None and self.turn.number == turn)

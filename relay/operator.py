@@ -1,7 +1,8 @@
 """What somebody who watches a call has it do: say a line, pass it to another agent, hand it to a person, end it; pure.
 
 A line is said when nobody else speaks: behind the reply that is being sent, and not while the caller has the floor.
-Then it is speech like any other, and the agent's own words to the model. Another agent has the call from the next
+Then it is speech like any other, and the agent's own words to the model. One that still waits when the session ends, or
+the call is about to, is not said any more. Another agent has the call from the next
 request on. What ends the call ends it whatever the caller says.
 """
 
@@ -47,6 +48,11 @@ class Operating:
         self._lines: deque[str] = deque()  # to be said
         self._agent = ""  # who is to have the call
         turns.before_asking = self._switch
+
+    @property
+    def waiting(self) -> int:
+        """Lines that have not been said."""
+        return len(self._lines)
 
     def refusal(self, order: Order) -> Refusal:
         """Of a call that has been set up."""

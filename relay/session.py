@@ -171,7 +171,7 @@ class CallSession:
             self._group = None
             self._telemetry.calls_active.dec()
             reason = self._why()
-            self._trace.ended(reason, self._rounds.total.turns)
+            self._trace.ended(reason, self._rounds.total.turns, unsaid=self.call.unsaid)
             self._tally.session_ended(reason)
             if reason not in LOST:
                 self._parts.writer.end()

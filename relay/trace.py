@@ -258,11 +258,12 @@ class SessionTrace:
         self._turn, self._first_text, self._segments = 0, None, None
         self._rounds.clear()
 
-    def ended(self, reason: str, turns: int) -> None:
-        """Hands over what is left; nothing is to be told of the session after that."""
+    def ended(self, reason: str, turns: int, *, unsaid: int = 0) -> None:
+        """Hands over what is left; nothing is to be told of the session after that. ``unsaid``: lines of an operator's
+        that it has not said."""
         now = self._clock()
         self._read = None
-        fields = {"reason": reason, "seconds": round(now - self._begun, 3), "turns": turns}
+        fields = {"reason": reason, "seconds": round(now - self._begun, 3), "turns": turns, "unsaid": unsaid}
         self._add("ended", now, **fields, **self._rest(now, self._spoken()))
         self._spans.ended(reason, turns)
 

@@ -130,7 +130,7 @@ function told(event) {
   const call = el("a", { href: shown.callPath(event.id, event.turn) }, shown.shortId(event.id));
   const what = {
     call_started: () => ["call began"],
-    call_ended: () => [`ended after ${shown.length(event.seconds)}, ${event.reason}`],
+    call_ended: () => [`ended after ${shown.length(event.seconds)}, ${event.reason}${shown.unsaid(event.unsaid)}`],
     turn: () => [event.first_text_ms === null ? `turn ${event.turn}` : el("b", {}, shown.ms(event.first_text_ms)), event.outcome === "done" ? "" : ` ${event.outcome}`],
   }[event.event]();
   return el("li", { class: event.event }, el("time", {}, shown.time(event.at)), " ", call, " ", event.agent, " ", ...what);

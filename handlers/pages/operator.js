@@ -4,7 +4,7 @@ import { byId, el, get, post, Problem } from "./page.js";
 import { time } from "./shown.js";
 
 const DONE = {
-  say: ({ text }) => `Spoken: ${text}`,
+  say: ({ text }) => `To be spoken: ${text}`,
   agent: ({ agent }) => `The call is with ${agent} now`,
   transfer: () => "Handed over to a person",
   hangup: () => "Hung up",

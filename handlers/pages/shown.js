@@ -77,4 +77,7 @@ export function segmentBar(parts, whole, most) {
   return bar;
 }
 
+// Of an operator's lines that nobody has heard.
+export const unsaid = (lines) => (lines ? `; not said: ${lines} ${lines === 1 ? "line" : "lines"} of the operator` : "");
+
 export const outcome = (name) => el("span", { class: `outcome o-${name}` }, name);

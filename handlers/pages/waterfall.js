@@ -115,6 +115,6 @@ export function entry(data) {
   if (data.kind === "turn") return turn(data);
   const what = data.kind === "session"
     ? `The caller was connected${data.resumed ? " again" : ""}`
-    : `The session was over after ${shown.length(data.seconds)}: ${data.reason}`;
+    : `The session was over after ${shown.length(data.seconds)}: ${data.reason}${shown.unsaid(data.unsaid)}`;
   return el("div", { class: "mark" }, `${what} · ${shown.time(data.at)}`, inOrder(data.frames, data.frames_left_out));
 }

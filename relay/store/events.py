@@ -6,10 +6,10 @@ number of anybody's. On the channel ``events`` each is one message:
     {"event": "call_started", "id", "agent", "channel", "person", "resumed", "at", "worker"}
     {"event": "turn", "id", "agent", "turn", "outcome", "first_text_ms", "segments_ms", "tools": [name],
      "tokens": {"input", "cached", "output"}, "at", "worker"}
-    {"event": "call_ended", "id", "agent", "reason", "seconds", "turns", "at", "worker"}
+    {"event": "call_ended", "id", "agent", "reason", "seconds", "turns", "unsaid", "at", "worker"}
 
 ``at`` is ms since 1970, ``person`` a keyed hash (``person.py``). Each session of a call starts and ends it: one that is
-taken up again starts once more, ``resumed``.
+taken up again starts once more, ``resumed``. ``unsaid``: lines of an operator's that it did not say.
 
 Whoever listens to Redis hears this process's own events too; by ``worker`` they can be told from others'.
 """

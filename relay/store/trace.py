@@ -170,7 +170,7 @@ class ConversationTrail:
                 told |= {"event": "turn", "tools": tools, "tokens": tokens}
                 names = ["agent", "turn", "outcome", "first_text_ms", "segments_ms"]
             case "ended" if entry["reason"] != "fenced":
-                told |= {"event": "call_ended"}
+                told |= {"event": "call_ended", "unsaid": entry.get("unsaid", 0)}
                 names = ["reason", "seconds", "turns"]
             case _:
                 return None  # another session has the call by now

@@ -58,7 +58,7 @@ async def test_a_call_is_watched_and_acted_upon(opened: Open, redis_url: str, tm
             await page.get_by_label("Speak a line").fill("This is Ada, of the house.")
             await page.keyboard.press("Enter")
             await call.until(lambda: "This is Ada, of the house." in call.record.turns[-1].heard)
-            await expect(page.locator("#orders")).to_contain_text("Spoken: This is Ada, of the house.")
+            await expect(page.locator("#orders")).to_contain_text("To be spoken: This is Ada, of the house.")
             await expect(page.locator("#words")).to_contain_text("This is Ada, of the house.")
             await page.get_by_role("button", name="Hang up").click()
             await page.locator("#sure-yes").click()

@@ -118,6 +118,28 @@ async def test_a_line_is_heard_and_known_to_the_model(two: Two) -> None:
         assert [item.origin for item in items if isinstance(item, AssistantItem) and item.text == LINE] == [OPERATOR]
 
 
+async def test_a_line_that_is_not_said_any_more_is_told(two: Two) -> None:
+    """Whoever watches learns with the call's end that a line waited for it, and that none did."""
+    gate = Gate()
+    two.first.model.script(Reply(["We open ", "at nine."], gate=gate, gate_at=1))
+    async with watching(two.desk) as events:
+        for unsaid in (1, 0):
+            async with Caller(two.first.url, pace=FAST) as call:
+                sid = await begun(call, two.first)
+                if unsaid:
+                    await call.say("When do you open?")
+                    await gate.reached.wait()
+                await order(two.desk, sid, "say", text=LINE)
+                if not unsaid:
+                    await call.until(lambda call=call: heard(call)[-1] == LINE)
+                await call.hang_up()
+            async with asyncio.timeout(SOON):
+                while (told := await events.get())["event"] != "call_ended":
+                    pass
+            assert (told["id"], told["unsaid"]) == (sid, unsaid)
+            assert LINE not in str(told)
+
+
 async def test_another_agent_answers(two: Two) -> None:
     """From the next turn on, by its own prompt."""
     two.first.model.script(Reply("A beer?"))

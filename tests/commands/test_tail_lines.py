@@ -44,6 +44,12 @@ def test_a_call_from_its_beginning_to_its_end() -> None:
     ]
 
 
+def test_an_operators_line_that_was_not_said() -> None:
+    """The call was over before: whoever gave it to say learns so."""
+    (line,) = shown({**ENDED, "unsaid": 2})
+    assert line.endswith("ended    completed, 62.3 s, 7 turns, not said: 2 of an operator's lines")
+
+
 def test_little_is_told_of_a_turn_that_came_to_nothing() -> None:
     """What there is not leaves no trace."""
     nothing = {"first_text_ms": None, "segments_ms": None, "tools": [], "tokens": {"input": 0, "output": 0}}

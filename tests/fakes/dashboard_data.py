@@ -159,7 +159,17 @@ def call(number: int = 0, *, live: bool = False, now: float = NOW) -> Json:
     ended = (
         []
         if live
-        else [{"v": 1, "kind": "ended", "at": at + 91_400, "reason": "completed", "seconds": 91.4, "turns": 3}]
+        else [
+            {
+                "v": 1,
+                "kind": "ended",
+                "at": at + 91_400,
+                "reason": "completed",
+                "seconds": 91.4,
+                "turns": 3,
+                "unsaid": 1,
+            }
+        ]
     )
     return conversation(number, live=live, now=now) | {
         "items": [

@@ -128,7 +128,7 @@ async def test_whoever_watches_is_told(redis: Redis) -> None:
             "tokens": {"input": 200, "cached": 120, "output": 18},
             **common,
         },
-        {"event": "call_ended", "at": 9000, "reason": "completed", "seconds": 8.0, "turns": 1, **common},
+        {"event": "call_ended", "at": 9000, "reason": "completed", "seconds": 8.0, "turns": 1, "unsaid": 0, **common},
     ]
 
 
