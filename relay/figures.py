@@ -129,9 +129,10 @@ class Observed:
         self._buckets = {float(bound): value for bound, value in part.items() if bound not in ("sum", "failed")}
         self.count = round(sum(self._buckets.values()))
 
-    def ms(self, share: float) -> float | None:
+    def ms(self, share: float, longest: float | None = None) -> float | None:
+        """``longest``: what none of them exceeds, where that is known; its bucket may."""
         found = percentile(self._buckets, share, self._bounds)
-        return None if found is None else round(found * 1000, 2)
+        return None if found is None else min(round(found * 1000, 2), math.inf if longest is None else longest)
 
     @property
     def mean_ms(self) -> float | None:
@@ -168,6 +169,7 @@ def overview(tally: Tally, *, minutes: float, priced: bool) -> dict[str, Any]:
     first = Observed(by.get("first", {}), TEXT_BUCKETS)
     lag = Observed(by.get("lag", {}), SHORT_BUCKETS)
     segments = {name: Observed(by.get(f"segment:{name}", {}), SEGMENT_BUCKETS) for name in SEGMENTS}
+    longest = round(by["max"]["lag"] * 1000, 2) if "max" in by else None
     return {
         "turns_per_minute": round(tally.get("turns", 0.0) / minutes, 2),
         "first_text_ms": {"p50": first.ms(0.5), "p95": first.ms(0.95), "p99": first.ms(0.99)},
@@ -181,11 +183,7 @@ def overview(tally: Tally, *, minutes: float, priced: bool) -> dict[str, Any]:
         "tools": _tools(by),
         "tokens": _tokens(by),
         "cost": _cost(by) if priced else None,
-        "loop_lag_ms": {
-            "p50": lag.ms(0.5),
-            "p99": lag.ms(0.99),
-            "max": round(by["max"]["lag"] * 1000, 2) if "max" in by else None,
-        },
+        "loop_lag_ms": {"p50": lag.ms(0.5, longest), "p99": lag.ms(0.99, longest), "max": longest},
     }
 
 

@@ -161,7 +161,18 @@ def report(a: Sequence[Run], b: Sequence[Run], names: tuple[str, str]) -> str:
     ]
     if len({run["calls"] for run in (*a, *b)}) > 1:
         lines.append("The loads differ: that explains differences too.")
+    knows = {letter: all(_knows_its_model(run) for run in runs) for letter, runs in (("A", a), ("B", b))}
+    if knows["A"] != knows["B"]:
+        one, other = sorted(knows, key=lambda letter: not knows[letter])
+        lines.append(
+            f"Only {one} has added_ms: {other} ran without the endpoint, or never reached it and has apologised, which "
+            "is fast. Take this for no comparison before you know which."
+        )
     return "\n".join([*lines, _sentence(found)])
+
+
+def _knows_its_model(run: Run) -> bool:
+    return not math.isnan(_value(run, "added_ms", "p50"))
 
 
 def _load(runs: Sequence[Run]) -> list[str]:

@@ -240,6 +240,20 @@ def test_what_one_side_does_not_know_is_not_compared() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("a", "b", "warned"), [(True, False, "A"), (False, True, "B"), (True, True, ""), (False, False, "")]
+)
+def test_a_side_whose_model_is_not_known_is_warned_of(tmp_path: Path, a: bool, b: bool, warned: str) -> None:
+    """Where only the other has ``added_ms`` its answers may have been apologies: they come fast."""
+    files = []
+    for name, knows in (("a.json", a), ("b.json", b)):
+        files.append(tmp_path / name)
+        files[-1].write_text(json.dumps(result() if knows else result(added_ms=None)))
+    done = CliRunner().invoke(bench, ["compare", *map(str, files)])
+    told = re.findall(r"Only (.) has added_ms", done.output)
+    assert (done.exit_code, told) == (0, [warned] if warned else [])
+
+
 def test_rare_things_differ_by_more_than_chance() -> None:
     """Of counts, by the turns: three of a thousand may be chance, thirty are not, nor are as many in more turns."""
     assert verdicts([result()], [result(errors=3)]) == {}

@@ -101,6 +101,16 @@ def test_overview_by_hand() -> None:
     }
 
 
+def test_no_percentile_of_the_lag_is_above_the_longest() -> None:
+    """Within a bucket values count as spread evenly, but the longest lag is known to be shorter than its bucket."""
+    telemetry = Telemetry()
+    for _ in range(3):
+        telemetry.lag.observe(0.0052)
+    tally = count(telemetry)
+    merge(tally, {"max:lag": 0.0052})
+    assert overview(tally, minutes=5, priced=False)["loop_lag_ms"] == {"p50": 5.2, "p99": 5.2, "max": 5.2}
+
+
 def test_overview_of_nothing() -> None:
     """Numbers that count are 0, numbers that measure are not there."""
     told = overview({}, minutes=15, priced=False)
