@@ -27,8 +27,8 @@ FOR_GOOD = "public, max-age=31536000, immutable"
 CALL, AGENT, PERSON = f"{DASHBOARD}/calls/{{id}}", f"{DASHBOARD}/agents/{{name}}", f"{DASHBOARD}/people/{{id}}"
 PAGES: Mapping[str, tuple[str, str]] = {
     DASHBOARD: ("live", "Live"),
-    f"{DASHBOARD}/calls": ("calls", "Calls"),
-    CALL: ("call", "Call"),
+    f"{DASHBOARD}/calls": ("calls", "Conversations"),
+    CALL: ("call", "Conversation"),
     AGENT: ("about", "Agent"),
     PERSON: ("about", "Person"),
 }

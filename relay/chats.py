@@ -174,6 +174,7 @@ class Chats:
             **done.state,
             "channel": self.channel,
             "agent": done.agent,
+            "agents": " ".join(dict.fromkeys([*turn.state.get("agents", "").split(), done.agent])),
             "language": done.language,
             "person": done.person or turn.state.get("person", ""),
             "begun": begun,

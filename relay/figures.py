@@ -3,9 +3,9 @@
 A *tally* is counts by name, of which those of several processes and minutes add up:
 
     turns  interrupts  ghosts  errors  fallbacks  tokens:<kind>  cost:<kind>
-    first:<bound>  lag:<bound>                          observations up to a bound, in s, above the next lower one
-    segment:<name>:<bound>  tool:<name>:<bound>
-    first:sum ...                                       their sum
+    lag:<bound>                                         observations up to a bound, in s, above the next lower one
+    first:<channel>:<bound>  segment:<name>:<bound>  tool:<name>:<bound>
+    lag:sum ...                                         their sum
     tool:<name>:failed
     max:lag  max:calls:<process>                        what is greatest, and does not add up
 
@@ -55,7 +55,7 @@ def count(telemetry: Telemetry) -> Tally:
         for _, labels, value in samples(counter):
             tally[f"{name}:{labels['kind']}"] = value
     for name, histogram, label in (
-        ("first", telemetry.first_text, ""),
+        ("first", telemetry.first_text, "channel"),
         ("segment", telemetry.segment, "segment"),
         ("lag", telemetry.lag, ""),
         ("tool", telemetry.tool, "tool"),
@@ -143,17 +143,31 @@ class Observed:
         return round(self._sum * 1000, 2)
 
 
+def _of_channels(by: dict[str, Tally]) -> dict[str, Tally]:
+    """First words by channel."""
+    return {name.removeprefix("first:"): part for name, part in by.items() if name.startswith("first:")}
+
+
+def _first(by: dict[str, Tally]) -> Observed:
+    """First words, whatever the channel."""
+    whole: Tally = {}
+    for part in _of_channels(by).values():
+        merge(whole, part)
+    return Observed(whole, TEXT_BUCKETS)
+
+
+def _percentiles(seen: Observed) -> dict[str, float | None]:
+    return {"p50": seen.ms(0.5), "p95": seen.ms(0.95), "p99": seen.ms(0.99)}
+
+
 def point(at: int, tally: Tally, *, priced: bool) -> dict[str, Any]:
     """One entry of the series. ``at``: when it begins, ms since 1970."""
     by = parts(tally)
     tokens = _tokens(by)
-    first = Observed(by.get("first", {}), TEXT_BUCKETS)
     return {
         "at": at,
         "turns": _whole(tally, "turns"),
-        "p50": first.ms(0.5),
-        "p95": first.ms(0.95),
-        "p99": first.ms(0.99),
+        **_percentiles(_first(by)),
         "interrupts": _whole(tally, "interrupts"),
         "errors": _whole(tally, "errors"),
         "calls": round(sum(by.get("max:calls", {}).values())),
@@ -166,13 +180,18 @@ def point(at: int, tally: Tally, *, priced: bool) -> dict[str, Any]:
 def overview(tally: Tally, *, minutes: float, priced: bool) -> dict[str, Any]:
     """What is told of a whole time. ``minutes``: how long that was. ``priced``: there are prices."""
     by = parts(tally)
-    first = Observed(by.get("first", {}), TEXT_BUCKETS)
+    channels = {name: Observed(part, TEXT_BUCKETS) for name, part in sorted(_of_channels(by).items())}
     lag = Observed(by.get("lag", {}), SHORT_BUCKETS)
     segments = {name: Observed(by.get(f"segment:{name}", {}), SEGMENT_BUCKETS) for name in SEGMENTS}
     longest = round(by["max"]["lag"] * 1000, 2) if "max" in by else None
     return {
         "turns_per_minute": round(tally.get("turns", 0.0) / minutes, 2),
-        "first_text_ms": {"p50": first.ms(0.5), "p95": first.ms(0.95), "p99": first.ms(0.99)},
+        "first_text_ms": _percentiles(_first(by)),
+        "channels": {
+            name: {"answers": seen.count, "first_text_ms": _percentiles(seen)}
+            for name, seen in channels.items()
+            if seen.count
+        },
         "segments_ms": {
             name: {"p50": each.ms(0.5), "p95": each.ms(0.95), "mean": each.mean_ms} for name, each in segments.items()
         },

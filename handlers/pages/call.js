@@ -10,7 +10,8 @@ const SETTLED = 60000; // ms after its end there is nothing more to come
 const id = named(location.pathname.split("/").pop());
 const path = `/conversations/${encodeURIComponent(id)}`;
 
-const WHO = { user: "Caller", assistant: "Agent", tool: "Tool", note: "Note" };
+const WHO = { assistant: "Agent", tool: "Tool", note: "Note" };
+const KINDS = { voice: "Call", chat: "Chat", debate: "Debate" };
 
 function words(item) {
   if (item.kind === "tool") {
@@ -30,9 +31,12 @@ function said(item) {
   const from = item.origin ? el("span", { class: "tag" }, item.origin) : null;
   const state = item.kind === "assistant" && item.status !== "done" ? item.status : "";
   const cut = state ? el("span", { class: "tag" }, state === "open" ? "being said" : state) : null;
-  const head = el("p", { class: "who" }, WHO[item.kind] ?? item.kind, " ", from, cut, item.at ? el("time", {}, shown.time(item.at)) : null);
+  const head = el("p", { class: "who" }, WHO[item.kind] ?? item.from, " ", from, cut, item.at ? el("time", {}, shown.time(item.at)) : null);
   return el("li", { class: `k-${item.kind}` }, head, ...words(item));
 }
+
+// Whether somebody is on the telephone: there is an end to it, and an operator can act on it.
+const spoken = (call) => call.channel === "voice";
 
 function about(call) {
   const person = call.person ? el("a", { href: shown.personPath(call.person) }, call.person_masked || "somebody") : "withheld";
@@ -41,7 +45,7 @@ function about(call) {
     ["person", person],
     ["channel", call.channel],
     ["started", shown.moment(call.started)],
-    ["length", shown.length(call.seconds)],
+    spoken(call) ? ["length", shown.length(call.seconds)] : ["latest turn", call.ended && shown.moment(call.ended)],
     ["outcome", call.live ? null : call.outcome],
     ["turns", shown.number(call.turns)],
     ["slowest first words", shown.ms(call.slowest_ms)],
@@ -59,12 +63,17 @@ const again = every(EVERY, async () => {
   const { items, trace, ...call } = await get(path);
   over = !call.live && Date.now() - call.ended > SETTLED;
   byId("live").hidden = !call.live;
-  orders.show(call.live);
+  orders.show(call.live && spoken(call));
+  const kind = KINDS[call.channel] ?? "Conversation";
+  say("kind", kind);
+  document.title = `${kind} ${shown.shortId(id)} · relay`;
   fill(byId("about"), [call], () => "facts", about);
   byId("struck").hidden = !items.some((item) => item.unheard);
   byId("words-none").hidden = items.length > 0;
-  fill(byId("words"), items, (item) => item.position, said);
-  const entries = trace.map((each, index) => ({ ...each, index }));
+  say("words-title", spoken(call) ? "As it was heard" : "As it was written");
+  const from = spoken(call) ? "Caller" : "Person";
+  fill(byId("words"), items.map((item) => ({ ...item, from })), (item) => item.position, said);
+  const entries = trace.map((each, index) => ({ ...each, index, spoken: spoken(call) }));
   byId("turns-none").hidden = entries.some((each) => each.kind === "turn");
   fill(byId("turns"), entries, (each) => each.index, entry);
   if (!jumped && location.hash) byId(location.hash.slice(1))?.scrollIntoView();
@@ -78,7 +87,6 @@ function news() {
 
 watch(news, { conversation: id, open: news });
 say("short", shown.shortId(id));
-document.title = `Call ${shown.shortId(id)} · relay`;
 byId("download").href = `${base}/api${path}`;
 byId("download").download = `${id}.json`;
 frame();

@@ -28,14 +28,14 @@ function fromAddress() {
 
 const query = () => Object.fromEntries(FIELDS.map((name) => [name, fields[name].value.trim()]));
 
-offer(fields.channel, ["voice"]);
+offer(fields.channel, ["voice", "chat", "debate"]);
 offer(fields.outcome, OUTCOMES);
 fromAddress();
 
 function none(all) {
   if (!FIELDS.some((name) => fields[name].value)) return howToCall();
   if (!all) return el("p", {}, "None of the latest is like that; older ones may be.");
-  return el("p", {}, "No call is like that. Ask for less: clear a field and search again.");
+  return el("p", {}, "No conversation is like that. Ask for less: clear a field and search again.");
 }
 
 const agents = new Set();

@@ -86,5 +86,5 @@ export function list(query, none, found = () => {}) {
 }
 
 export function howToCall() {
-  return el("p", {}, "No calls yet. Place one from a terminal, ", el("code", {}, "make call"), ", and it is here while it runs. ", el("a", { href: base }, "Back to the live page"));
+  return el("p", {}, "None yet. Place a call from a terminal, ", el("code", {}, "make call"), ", and it is here while it runs. ", el("a", { href: base }, "Back to the live page"));
 }

@@ -44,6 +44,9 @@ function tiles(data) {
   say("turns", shown.number(data.turns_per_minute));
   say("turns-note", `over ${rangeName()}`);
   for (const part of ["50", "95", "99"]) say(`first-${part}`, shown.ms(first[`p${part}`]));
+  const channels = Object.entries(data.channels);
+  byId("first-note").hidden = channels.length < 2;
+  say("first-note", `half of them within: ${channels.map(([name, each]) => `${name} ${shown.ms(each.first_text_ms.p50)}`).join(", ")}`);
   say("lag", shown.ms(lag.p99));
   say("lag-note", `p99; p50 ${shown.ms(lag.p50)}, most ${shown.ms(lag.max)}`);
   say("cost", cost ? shown.money(cost.total) : "–");
@@ -129,7 +132,7 @@ let drawing = false;
 function told(event) {
   const call = el("a", { href: shown.callPath(event.id, event.turn) }, shown.shortId(event.id));
   const what = {
-    call_started: () => ["call began"],
+    call_started: () => [(event.channel ?? "voice") === "voice" ? "call began" : `${event.channel} began`],
     call_ended: () => [`ended after ${shown.length(event.seconds)}, ${event.reason}${shown.unsaid(event.unsaid)}`],
     turn: () => [event.first_text_ms === null ? `turn ${event.turn}` : el("b", {}, shown.ms(event.first_text_ms)), event.outcome === "done" ? "" : ` ${event.outcome}`],
   }[event.event]();

@@ -16,7 +16,7 @@ export function lines(turn) {
     found.push({ name, class: `s-${name}`, at, ms: took, text: shown.ms(took) });
     at += took;
   }
-  turn.rounds.forEach((round, index) => {
+  (turn.rounds ?? []).forEach((round, index) => {
     const why = round.further?.length ? round.further.join(", ") : round.hedged ? "hedged" : "";
     const first = round.first_ms === null ? "no words" : `first ${shown.ms(round.first_ms)}`;
     const told = [round.input, round.cached, round.output].some(Boolean);
@@ -31,10 +31,10 @@ export function lines(turn) {
       more: round.model,
     });
   });
-  for (const tool of turn.tools) {
+  for (const tool of turn.tools ?? []) {
     found.push({ name: tool.name, class: "w-tool", at: tool.at_ms, ms: tool.ms, text: joined(tool.ms === null ? "" : shown.ms(tool.ms), tool.outcome) });
   }
-  for (const speech of turn.speech) {
+  for (const speech of turn.speech ?? []) {
     const took = speech.ms === null ? "" : `about ${shown.ms(speech.ms)}`;
     found.push({ name: speech.origin || "speech", class: "w-speech", at: speech.at_ms, ms: speech.ms, text: joined(took, `${shown.number(speech.chars)} characters`) });
   }
@@ -89,11 +89,12 @@ function inOrder(frames, leftOut = 0) {
 }
 
 function turn(entry) {
+  const frames = entry.frames ?? []; // there are none of text, nor speech
   const found = lines(entry);
-  const drawn = range(found, entry.frames);
+  const drawn = range(found, frames);
   const line = (name, drawing, text, title = name) =>
     el("li", {}, el("span", { class: "name", title }, name), drawing, el("span", { class: "took" }, text));
-  const ticks = entry.frames.map((frame) => tick(frame.at_ms, `way ${frame.way}`, drawn));
+  const ticks = frames.map((frame) => tick(frame.at_ms, `way ${frame.way}`, drawn));
   return el("article", { class: "card turn", id: `turn-${entry.turn}` },
     el("header", {},
       el("h3", {}, `Turn ${entry.turn}`),
@@ -103,16 +104,17 @@ function turn(entry) {
     ),
     el("ul", { class: "waterfall" },
       ...found.map((each) => line(each.name, bar(each, drawn), each.text, each.more)),
-      entry.frames.length ? line("frames", track(...ticks), counts(entry.frames)) : null,
+      frames.length ? line("frames", track(...ticks), counts(frames)) : null,
     ),
     el("p", { class: "scale", "aria-hidden": "true" }, el("span", {}, shown.ms(drawn.from)), el("span", {}, shown.ms(drawn.from + drawn.span))),
-    inOrder(entry.frames, entry.frames_left_out),
+    inOrder(frames, entry.frames_left_out),
   );
 }
 
-// An entry of the trace: a turn, or that a session began or was over.
+// An entry of the trace: a turn, or that a session began or was over. ``spoken``: of a call.
 export function entry(data) {
   if (data.kind === "turn") return turn(data);
+  if (!data.spoken) return el("div", { class: "mark" }, `The conversation ${data.kind === "session" ? "began" : "was over"} · ${shown.time(data.at)}`);
   const what = data.kind === "session"
     ? `The caller was connected${data.resumed ? " again" : ""}`
     : `The session was over after ${shown.length(data.seconds)}: ${data.reason}${shown.unsaid(data.unsaid)}`;

@@ -13,7 +13,7 @@ from playwright.async_api import Page, expect
 from handlers.signatures import PublicAddress
 from tests.browser.conftest import Open
 from tests.fakes.dashboard import Data, dashboard, house, stripping
-from tests.fakes.dashboard_data import SEGMENTS, call, nothing
+from tests.fakes.dashboard_data import SEGMENTS, call, nothing, text
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -107,6 +107,7 @@ async def test_the_live_page_shows_the_numbers_of_the_summary(opened: Open) -> N
         for name in ("p50", "p95"):
             assert f"{name} {last[name]:.0f} ms" in await here.text("#chart-first .legend")
         assert f"calls {last['calls']}" in await here.text("#chart-calls .legend")
+        assert await here.text("#first-note") == "half of them within: chat 388 ms, voice 415 ms"
         names = await here.page.locator("#tools th").all_inner_texts()
         assert names == [each["name"] for each in summary["tools"]]
         assert await here.page.locator("#processes tr").count() == len(summary["processes"])
@@ -155,8 +156,9 @@ async def test_turns_are_told_as_they_happen(opened: Open) -> None:
 
 async def test_a_server_that_is_gone_is_told_and_found_again(opened: Open) -> None:
     """What was shown stays, marked; when the server answers again all is as before."""
-    async with shown(opened, "/dashboard") as here:
+    async with shown(opened, "/dashboard", lasting=True) as here:
         await expect(here.page.locator("#connection")).to_have_text("live")
+        await here.page.clock.install()
         await here.data.watched()
         here.data.away = True
         here.data.tell("gone")
@@ -164,6 +166,7 @@ async def test_a_server_that_is_gone_is_told_and_found_again(opened: Open) -> No
         await expect(here.page.locator("#problem")).to_have_text("The store does not answer.")
         await expect(here.page.locator("#calls")).to_have_text("312")
         here.data.away = False
+        await here.page.clock.fast_forward(5000)  # after which the page tries again
         await expect(here.page.locator("#connection")).to_have_text("live")
         await expect(here.page.locator("#problem")).to_be_hidden()
 
@@ -183,8 +186,8 @@ async def test_an_empty_house_says_what_to_do(opened: Open) -> None:
         await expect(here.page.locator("#slowest-none")).to_contain_text("make call")
         assert await here.text("#first-50") == "–"
         assert await here.text("#cost-note") == "set PRICE_INPUT and PRICE_OUTPUT"
-        await here.page.get_by_role("link", name="Calls").click()
-        await expect(here.page.locator("#list")).to_contain_text("No calls yet. Place one from a terminal, make call")
+        await here.page.get_by_role("link", name="Conversations").click()
+        await expect(here.page.locator("#list")).to_contain_text("None yet. Place a call from a terminal, make call")
 
 
 async def test_a_ghost_frame_is_no_small_matter(opened: Open) -> None:
@@ -208,7 +211,7 @@ async def test_calls_are_searched(opened: Open) -> None:
         await expect(here.page).to_have_url(f"{here.url}/dashboard/calls?agent=apartments&slower_than_ms=1000")
         await here.page.get_by_label("Outcome").select_option("failed")
         await here.page.get_by_role("button", name="Search").click()
-        await expect(here.page.locator("#list")).to_contain_text("No call is like that.")
+        await expect(here.page.locator("#list")).to_contain_text("No conversation is like that.")
         await here.page.go_back()
         await expect(rows).to_have_count(3)
         await here.page.get_by_role("button", name="Clear").click()
@@ -269,6 +272,39 @@ async def test_what_was_asked_ahead_begins_before_the_turn(opened: Open) -> None
     async with shown(opened, f"/dashboard/calls/{FIRST}", data) as here:
         await expect(here.page.locator("#turn-1 .scale")).to_contain_text("−250 ms")
         await expect(here.page.locator("#turn-1 .w-tool.open")).to_have_count(1)
+
+
+async def test_a_text_conversation_has_no_telephone(opened: Open) -> None:
+    """It is found by its channel; its page has what was written and where the turns spent their time, also while it is
+    live, and nothing that only calls have."""
+    data = house()
+    for one in (text("chat", live=True), text("debate")):
+        data.calls[one["id"]] = one
+        data.conversations.append(one)
+    async with shown(opened, "/dashboard/calls", data) as here:
+        await here.page.get_by_label("Channel").select_option("chat")
+        await here.page.get_by_role("button", name="Search").click()
+        await expect(here.page.locator("tbody tr")).to_have_count(1)
+        await here.page.locator("tbody a").first.click()
+        await expect(here.page.locator("h1")).to_have_text("Chat chat…d94e1e")
+        await expect(here.page.locator("#live")).to_be_visible()
+        await expect(here.page.locator("#operator")).to_be_hidden()
+        who = ["Person", "Agent", "Person", "Tool", "Agent interrupted"]
+        await expect(here.page.locator(".who")).to_have_text(who, use_inner_text=True)
+        assert await here.page.locator("#turn-1 .name").all_inner_texts() == [
+            *(name for name in SEGMENTS if name != "tools"),
+            "model 1",
+        ]
+        assert await here.page.locator("#turn-2 .name").all_inner_texts() == ["model 1"]
+        assert await here.page.locator("#turns details").count() == 0
+        assert "connected" not in await here.text("#turns")
+        await here.data.watched("chat_5b1f0c77a2d94e1e")
+        data.calls["chat_5b1f0c77a2d94e1e"]["items"][4] |= {"text": "One, yes.", "heard": "One, yes.", "status": "done"}
+        data.tell("turn", id="chat_5b1f0c77a2d94e1e", turn=2, agent="default", outcome="done", first_text_ms=1.0, at=1)
+        await expect(here.page.locator("#words")).to_contain_text("One, yes.")
+        await here.page.goto(f"{here.url}/dashboard/calls/{text('debate')['id']}")
+        await expect(here.page.locator("h1")).to_contain_text("Debate")
+        await expect(here.page.locator("#about")).to_contain_text("withheld")
 
 
 async def test_a_call_is_taken_away_as_json(opened: Open) -> None:

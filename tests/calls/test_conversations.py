@@ -17,9 +17,14 @@ from redis.asyncio import Redis
 
 from phone.caller import FAST, Caller
 from phone.model import Gate, Reply, ToolUse
+from relay.chats import Chats, Done
 from relay.frames import Text
-from relay.items import AssistantItem
+from relay.items import AssistantItem, UserItem
+from relay.store.archive import Archive
 from relay.store.events import CHANNEL
+from relay.store.history import History
+from relay.store.leases import Leases
+from relay.store.trace import trace_key
 from tests.calls.checks import GREETING, INFO, TALE, heard, in_order, interrupted
 from tests.calls.house import PROCESSES, open_house
 from tests.calls.workshop import NAMES, Workshop, book
@@ -252,6 +257,30 @@ async def test_a_call_that_was_passed_on_is_found_by_each_agent(redis: Redis, re
         await operator.until(f"conversations/{sid}", lambda found: found["agents"] == ["default", "kitchen"])
         assert await operator.listed(agent="default") == await operator.listed(agent="kitchen") == [sid]
         assert await operator.listed(agent="nobody") == []
+
+
+async def test_a_text_conversation(shown: Operator) -> None:
+    """As it is stored: no speech, no frames, no times of its items. It is live while a turn goes on, and found by its
+    channel."""
+    redis = shown.line.redis
+    chats = Chats("chat", History(redis, 600, window=0.0), Leases(redis), Archive(redis, ttl=60), ttl=600, worker="w1")
+    async with chats.turn("c1", create=True, wait=1) as turn:
+        items = [UserItem("Is there a *pool*?"), AssistantItem("Yes, on the roof.")]
+        await turn.put(Done(items, agent="default", person="chat:ada", first_text=0.4))
+    entry = {"v": 1, "kind": "turn", "turn": 1, "agent": "default", "at": 1000, "outcome": "done", "rounds": []}
+    entry |= {"first_text_ms": 400.0, "segments_ms": None, "tools": []}
+    await redis.xadd(trace_key("c1"), {"j": orjson.dumps(entry)})
+    found = await shown.get("conversations/c1")
+    assert [(each["kind"], each["text"], each["heard"], each["unheard"], each["at"]) for each in found["items"]] == [
+        ("user", "Is there a *pool*?", "Is there a *pool*?", "", None),
+        ("assistant", "Yes, on the roof.", "Yes, on the roof.", "", None),
+    ]
+    assert (found["channel"], found["outcome"], found["live"], found["trace"]) == ("chat", "completed", False, [entry])
+    assert (found["agents"], found["slowest_ms"], found["person_masked"]) == (["default"], 400, "ada")
+    assert await shown.listed(channel="chat") == ["c1"] and await shown.listed(channel="voice") == []
+    async with chats.turn("c1", wait=1):
+        assert (await shown.get("conversations/c1"))["live"] is True
+    assert (await shown.get("conversations/c1"))["live"] is False
 
 
 async def test_lists(masked: Operator) -> None:

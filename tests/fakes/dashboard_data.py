@@ -29,6 +29,7 @@ def nothing(minutes: int = 15) -> Json:
         "calls_active": 0,
         "turns_per_minute": 0.0,
         "first_text_ms": {"p50": None, "p95": None, "p99": None},
+        "channels": {},
         "segments_ms": {name: {"p50": None, "p95": None, "mean": None} for name in SEGMENTS},
         **dict.fromkeys(("interrupts", "ghost_frames", "errors", "fallbacks", "chat_sockets"), 0),
         "tools": [],
@@ -69,6 +70,10 @@ def busy(minutes: int = 15, now: float = NOW) -> Json:
         "calls_active": 312,
         "turns_per_minute": 641.5,
         "first_text_ms": {"p50": 412.0, "p95": 871.3, "p99": 1422.0},
+        "channels": {
+            "chat": {"answers": 911, "first_text_ms": {"p50": 388.0, "p95": 702.0, "p99": 1100.0}},
+            "voice": {"answers": 8712, "first_text_ms": {"p50": 415.0, "p95": 880.0, "p99": 1440.0}},
+        },
         "segments_ms": {
             name: {"p50": mean * 0.9, "p95": mean * 2.1, "mean": mean} for name, mean in segments(345.0, 58.0).items()
         },
@@ -213,6 +218,50 @@ def call(number: int = 0, *, live: bool = False, now: float = NOW) -> Json:
             *ended,
         ],
     }  # fmt: skip
+
+
+def text(channel: str = "chat", *, live: bool = False, now: float = NOW) -> Json:
+    """A text conversation as it is stored: no speech, no frames, no times of items, and no end."""
+    name = "chat_5b1f0c77a2d94e1e" if channel == "chat" else "d_0f21c6d84c7e4b55"
+    line = conversation(3, live=live, now=now)
+    at, first = line["started"], segments(620.0)
+
+    def item(position: int, kind: str, words: str = "", **more: Any) -> Json:
+        said = {"text": words, "heard": words, "unheard": "", "origin": "", "status": "done", "lang": ""}
+        return {
+            "position": position,
+            "kind": kind,
+            "at": None,
+            **said,
+            "name": "",
+            "arguments": "",
+            "output": "",
+        } | more
+
+    def turn(number: int, **more: Any) -> Json:
+        usual = {"v": 1, "kind": "turn", "turn": number, "agent": line["agent"], "at": at + 40_000 * number}
+        told = {"first_text_ms": sum(first.values()), "segments_ms": first, "rounds": [round_of(5.7, 1400.0, 620.0)]}
+        return usual | told | {"outcome": "done", "tools": []} | more
+
+    return line | {
+        "id": name,
+        "channel": channel,
+        "person": "" if channel == "debate" else line["person"],
+        "person_masked": "" if channel == "debate" else "••••••••",
+        "turns": 2,
+        "items": [
+            item(0, "user", "Is there a pool in the house?"),
+            item(1, "assistant", "Yes, **on the roof**. It is open from May to September."),
+            item(2, "user", "And a sauna?"),
+            item(3, "tool", name="find_apartments", arguments='{"sauna":true}', output='{"found":1}'),
+            item(4, "assistant", "There is one, and it", status="interrupted"),
+        ],
+        "trace": [
+            {"v": 1, "kind": "session", "at": at, "session": channel, "resumed": False, "agent": line["agent"]},
+            turn(1),
+            turn(2, outcome="interrupted", speech=[], frames=[], segments_ms=None),
+        ],
+    }
 
 
 def masked(text: str) -> str:

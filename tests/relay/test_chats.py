@@ -60,6 +60,7 @@ async def test_a_turn_finds_what_those_before_have_put(house: House) -> None:
     stored = await house.chats.read("c")
     assert stored is not None and texts(stored.items) == ["One", "Two", "Three", "Four"]
     assert (stored.state["agent"], stored.state["language"], stored.state["topic"]) == ("sales", "es", "tea")
+    assert stored.state["agents"] == "default sales"
     assert 0 <= epoch_ms() - stored.begun < 60_000
 
 

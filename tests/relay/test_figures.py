@@ -41,7 +41,7 @@ def test_percentile_lies_in_the_bucket_of_the_true_one(values: list[float], shar
     telemetry = Telemetry()
     for value in values:
         telemetry.first_texts["voice"].observe(value)
-    first = {name.removeprefix("first:"): n for name, n in count(telemetry).items() if name.startswith("first:")}
+    first = {name.removeprefix("first:voice:"): n for name, n in count(telemetry).items() if "first:voice:" in name}
     found = percentile({float(bound): n for bound, n in first.items() if bound != "sum"}, share, TEXT_BUCKETS)
     true = sorted(values)[math.ceil(share * len(values)) - 1]
     lower = max((bound for bound in (0.0, *TEXT_BUCKETS) if bound < true), default=0.0)
@@ -81,6 +81,7 @@ def test_overview_by_hand() -> None:
     assert told == {
         "turns_per_minute": 2.0,
         "first_text_ms": {"p50": 450.0, "p95": 495.0, "p99": 499.0},
+        "channels": {"voice": {"answers": 10, "first_text_ms": {"p50": 450.0, "p95": 495.0, "p99": 499.0}}},
         "segments_ms": {
             name: {"p50": 350.0, "p95": 395.0, "mean": 400.0}
             if name == "model"
@@ -111,10 +112,24 @@ def test_no_percentile_of_the_lag_is_above_the_longest() -> None:
     assert overview(tally, minutes=5, priced=False)["loop_lag_ms"] == {"p50": 5.2, "p99": 5.2, "max": 5.2}
 
 
+def test_first_words_of_each_channel_and_of_all() -> None:
+    """A channel in which nobody was answered is not told of; all together are taken from the sum of the buckets."""
+    telemetry = busy()
+    for _ in range(10):
+        telemetry.first_texts["chat"].observe(0.9)
+    told = overview(count(telemetry), minutes=5, priced=False)
+    assert {name: (each["answers"], each["first_text_ms"]["p50"]) for name, each in told["channels"].items()} == {
+        "chat": (10, 875.0),
+        "voice": (10, 450.0),
+    }
+    assert told["first_text_ms"] == {"p50": 500.0, "p95": 975.0, "p99": 995.0}
+    assert point(0, count(telemetry), priced=False)["p95"] == 975.0
+
+
 def test_overview_of_nothing() -> None:
     """Numbers that count are 0, numbers that measure are not there."""
     told = overview({}, minutes=15, priced=False)
-    assert told["first_text_ms"] == {"p50": None, "p95": None, "p99": None}
+    assert (told["first_text_ms"], told["channels"]) == ({"p50": None, "p95": None, "p99": None}, {})
     assert told["segments_ms"] == {name: {"p50": None, "p95": None, "mean": None} for name in SEGMENTS}
     assert told["loop_lag_ms"] == {"p50": None, "p99": None, "max": None}
     assert (told["turns_per_minute"], told["errors"], told["tools"], told["cost"]) == (0.0, 0, [], None)
@@ -151,7 +166,7 @@ def test_what_has_grown_adds_up() -> None:
     telemetry.interrupts.inc()
     second = count(telemetry)
     more = grown(second, first)
-    assert more == {"first:0.75": 1, "first:sum": pytest.approx(0.7), "interrupts": 1}
+    assert more == {"first:voice:0.75": 1, "first:voice:sum": pytest.approx(0.7), "interrupts": 1}
     both: Tally = {}
     merge(both, grown(first, {}))
     merge(both, more)
