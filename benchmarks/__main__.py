@@ -12,6 +12,8 @@ from typing import Any
 import click
 import uvloop
 
+from benchmarks.browsers import Plan as Watched
+from benchmarks.browsers import browsers as run_browsers
 from benchmarks.comparison import Load
 from benchmarks.debate import Plan as Debates
 from benchmarks.debate import debate as run_debate
@@ -44,7 +46,7 @@ from phone.load import CallLost
 LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
-NOISE, SOAKING = Noise(), Soaking()
+NOISE, SOAKING, WATCHED = Noise(), Soaking(), Watched()
 DEBATES = Debates()
 TRANSPORT = Load(turns=4, runs=2)
 TELEMETRY = Load()
@@ -67,6 +69,7 @@ def main(context: click.Context) -> None:
             lambda: run_transport(TRANSPORT, SIZES),
             lambda: run_telemetry(TELEMETRY),
             lambda: run_debate(DEBATES),
+            lambda: run_browsers(WATCHED),
         )
 
 
@@ -158,6 +161,17 @@ def transport(calls: tuple[int, ...], turns: int, runs: int, tokens: int, seed: 
 def telemetry(calls: int, turns: int, runs: int, seed: int) -> None:
     """What it costs to put together, keep and tell what happens in calls."""
     _run(lambda: run_telemetry(replace(TELEMETRY, calls=calls, turns=turns, runs=runs, seed=seed)))
+
+
+@main.command()
+@click.option("--calls", type=SIZE, default=WATCHED.calls, show_default=True, help="of each of two relays")
+@click.option("--browsers", type=SIZE, default=WATCHED.browsers, show_default=True)
+@click.option("--rounds", type=SIZE, default=WATCHED.rounds, show_default=True, help="each relay watched once")
+@click.option("--periods", type=SIZE, default=WATCHED.periods, show_default=True, help="of 12 s")
+@click.option("--chromium", is_flag=True, help="pages in the system's Chromium, not clients that ask as they do")
+def browsers(calls: int, browsers: int, rounds: int, periods: int, chromium: bool) -> None:
+    """What the dashboard costs the relay while it is open in browsers."""
+    _run(lambda: run_browsers(Watched(calls, browsers, rounds, periods, chromium)))
 
 
 @main.command()
