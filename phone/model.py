@@ -186,6 +186,7 @@ class ModelServer:
         if self._serving:
             await asyncio.wait(self._serving, timeout=_LEAVE)
         if self._protocols is not None:
+            self._protocols.pre_shutdown()  # ends the idle ones, for which shutdown would wait
             await self._protocols.shutdown(_LEAVE)
 
     async def __aenter__(self) -> Self:

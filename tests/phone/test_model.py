@@ -435,6 +435,15 @@ async def test_idle_connections_are_closed() -> None:
         assert await next_words(stream) == " two"
 
 
+async def test_idle_connections_do_not_hold_up_the_end(server: ModelServer, client: AsyncOpenAI) -> None:
+    """A server is closed at once where nothing is being streamed; nothing is waited for but the loop."""
+    await heard(client, "chat")
+    closing = asyncio.create_task(server.close())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    assert (closing.done(), server.open) == (True, 0)
+
+
 async def test_control_is_for_loads_only(server: ModelServer, client: AsyncOpenAI) -> None:
     """A server without a load has no control route."""
     with pytest.raises(openai.NotFoundError):
