@@ -73,7 +73,7 @@ class Traces:
         self._waiting: deque[tuple[ConversationTrail, Entry]] = deque()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._closing = False
+        self._closing = asyncio.Event()
         self._away = False
 
     def of(self, conversation: str, channel: str, person: str) -> ConversationTrail:
@@ -84,8 +84,8 @@ class Traces:
         self._task = asyncio.create_task(self._run(), name="traces")
 
     async def close(self, timeout: float) -> None:
-        """Writes what waits, within ``timeout`` seconds; the rest is dropped."""
-        self._closing = True
+        """Writes what waits, at once and within ``timeout`` seconds; the rest is dropped."""
+        self._closing.set()
         self._wake.set()
         if self._task is not None:
             await asyncio.wait([self._task], timeout=timeout)
@@ -106,9 +106,13 @@ class Traces:
             self._lost(1)
 
     async def _run(self) -> None:
-        while not self._closing or self._waiting:
+        while not self._closing.is_set() or self._waiting:
             await self._wake.wait()
-            await asyncio.sleep(self._window)
+            try:
+                async with asyncio.timeout(self._window):
+                    await self._closing.wait()
+            except TimeoutError:
+                pass
             self._wake.clear()
             while self._waiting:
                 await self._write()

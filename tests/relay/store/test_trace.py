@@ -188,6 +188,13 @@ async def test_redis_that_does_not_answer(harm: Callable[[FragileRedis], None]) 
         await redis.aclose()
 
 
+async def test_who_leaves_does_not_wait_for_others_to_join(redis: Redis) -> None:
+    """What waits in the window is written as the process leaves, however long the window is."""
+    async with process(redis, window=600.0) as here:
+        here.add(BEGUN)
+    assert (await kept(redis), here.lost) == ([BEGUN], 0)
+
+
 async def test_no_more_waits_than_so_much() -> None:
     """However long Redis is silent: the rest is dropped and counted at once, and a process that leaves does not wait
     for it longer than it may."""
