@@ -63,7 +63,8 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
         wish = request.reasoning or settings.openai_reasoning
         return wish != "none" or always_reasons(request.model or settings.openai_model)
 
-    context = tls_context()
+    second = fallback_endpoint_of(settings, endpoint) if settings.openai_fallback_model else None
+    context = tls_context(*(each.base_url for each in (endpoint, second) if each is not None))
     client = make_client(endpoint.base_url, endpoint.api_key, context=context)
     model: LanguageModel = _adapter(settings, client, settings.openai_model)
     if settings.openai_transport == "websocket":
@@ -75,8 +76,7 @@ def make_model(settings: Settings, endpoint: Endpoint, telemetry: Telemetry) -> 
     if endpoint.rehearsal:
         place = replace(place, provider="rehearsal")
     fallback: LanguageModel | None = None
-    if settings.openai_fallback_model:
-        second = fallback_endpoint_of(settings, endpoint)
+    if second is not None and settings.openai_fallback_model:
         client = make_client(second.base_url, second.api_key, context=context)
         fallback = _adapter(settings, client, settings.openai_fallback_model)
         fallback_place = place_of(client.base_url, settings.openai_fallback_model)

@@ -1,13 +1,16 @@
 """The client of a process: which API, warming up, the way out."""
 
 import asyncio
+import ssl
+from pathlib import Path
 
 import pytest
+import trustme
 
 from relay.models import client as client_module
 from relay.models.base import Finished, ModelRequest
 from relay.models.chat import ChatModel
-from relay.models.client import choose_api, is_openai, make_client
+from relay.models.client import choose_api, is_openai, make_client, tls_context
 from tests.fakes import raw_model as raw
 from tests.fakes.raw_model import RawModel, Step
 from tests.relay.models.conftest import Connect, collect
@@ -98,6 +101,28 @@ async def test_no_key_of_the_environment_is_sent_to_another_server(monkeypatch: 
         await client.warm("small")
         await client.close()
         assert {get.headers["authorization"] for get in server.gets} == {"Bearer none"}
+
+
+@pytest.mark.parametrize(
+    ("base_urls", "reads"),
+    [
+        ([], True),
+        ([""], True),
+        (["http://127.0.0.1:9000/v1", "http://localhost:11434/v1"], False),
+        (["http://127.0.0.1:9000/v1", ""], True),
+        (["https://127.0.0.1:9000/v1"], True),
+        (["http://models.example.com/v1"], True),
+    ],
+)
+def test_authorities_are_read_where_there_may_be_certificates(
+    base_urls: list[str], reads: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain endpoints on this machine have none; and a context that trusts nobody still insists on one."""
+    trustme.CA().cert_pem.write_to_path(str(tmp_path / "authority.pem"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    context = tls_context(*base_urls)
+    assert context.cert_store_stats()["x509_ca"] == int(reads)
+    assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
 
 async def test_close_ends_the_background_work(connect: Connect) -> None:
