@@ -26,6 +26,7 @@ import time
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal, get_type_hints
 
 import orjson
@@ -81,13 +82,28 @@ class ToolResult:
     offers: tuple[tuple[str, Mapping[str, Any]], ...] = field(default=(), repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Tool:
+    """``fields``: its arguments, as pydantic takes them. What is made of them takes a millisecond, and waits for the
+    first agent that names the tool."""
+
+    name: str
+    description: str
     function: ToolFunction
-    spec: ToolSpec
+    fields: Mapping[str, Any]
     policy: ToolPolicy
-    arguments: type[BaseModel]
     objects: Objects | None = None
+
+    @cached_property
+    def arguments(self) -> type[BaseModel]:
+        return create_model(self.name, __config__=ConfigDict(extra="forbid"), **self.fields)
+
+    @cached_property
+    def spec(self) -> ToolSpec:
+        """What the model is shown."""
+        schema = _plain_schema(self.arguments.model_json_schema(by_alias=True))
+        schema.setdefault("properties", {})
+        return ToolSpec(self.name, self.description, schema)
 
     def values(self, arguments: str) -> dict[str, Any]:
         """The arguments by name, and what is clearly meant by those that are nearly right. Raises ValidationError."""
@@ -132,12 +148,11 @@ class ToolRegistry:
         description, notes = _documentation(function)
         if confirm:
             description = f"{description} {ASKS_FIRST}"
-        arguments = _arguments(function, name, notes)
-        schema = _plain_schema(arguments.model_json_schema(by_alias=True))
-        schema.setdefault("properties", {})
         self._tools[name] = _Tool(
+            name,
+            description,
             function,
-            ToolSpec(name, description, schema),
+            _fields(function, name, notes),
             ToolPolicy(
                 side_effect=side_effect or (confirm and not terminal),
                 terminal=terminal,
@@ -145,15 +160,16 @@ class ToolRegistry:
                 confirm=confirm,
                 expected=expected,
             ),
-            arguments,
             objects,
         )
 
     def complaint(self, name: str, arguments: Mapping[str, Any] | None = None) -> str:
-        """What is wrong with a tool an agent's file names, called with these arguments; "" for nothing."""
+        """What is wrong with a tool an agent's file names, called with these arguments; "" for nothing. What a model is
+        shown of the tool is there from then on: no call is to wait for it."""
         tool = self._tools.get(name)
         if tool is None:
             return f"there is no tool named {name!r}."
+        self.specs((name,))
         if arguments is not None:
             try:
                 tool.values(orjson.dumps(arguments).decode())
@@ -277,8 +293,8 @@ def _documentation(function: ToolFunction) -> tuple[str, dict[str, str]]:
     return description, notes
 
 
-def _arguments(function: ToolFunction, name: str, notes: dict[str, str]) -> type[BaseModel]:
-    """A model of the arguments. Its fields are numbered and aliased, since a name such as ``schema`` is pydantic's."""
+def _fields(function: ToolFunction, name: str, notes: dict[str, str]) -> dict[str, Any]:
+    """The arguments. They are numbered and aliased, since a name such as ``schema`` is pydantic's."""
     if not inspect.iscoroutinefunction(function):
         raise TypeError(f"{name} is not an async function")
     hints = get_type_hints(function, include_extras=True)
@@ -294,7 +310,7 @@ def _arguments(function: ToolFunction, name: str, notes: dict[str, str]) -> type
         default = ... if parameter.default is parameter.empty else parameter.default
         about = Field(default, alias=parameter.name, description=notes.get(parameter.name))
         fields[f"argument_{number}"] = (hints[parameter.name], about)
-    return create_model(name, __config__=ConfigDict(extra="forbid"), **fields)
+    return fields
 
 
 def _plain_schema(schema: dict[str, Any]) -> dict[str, Any]:
