@@ -29,10 +29,11 @@ call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
 	$(MAIN)
 	@exec $(VENV)/relay call $(ARGS)
 
+# What is compiled is kept: otherwise each worker, and each process that a test starts, compiles everything again.
 test: ## lint, types and all tests
 	$(DEV)
 	@$(MAKE) --no-print-directory check
-	$(VENV)/pytest --numprocesses 4 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/pytest --numprocesses 4 --dist worksteal $(ARGS)
 
 lint: ## lint and types
 	$(DEV)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import ipaddress
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
+import redis as blocking
 from redis.asyncio import Redis
 
+from config.values import CHECKOUT
 from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 from tests.browser.chromium import MISSING
@@ -25,6 +29,32 @@ for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
 # A busy machine must not fail an example for its time, and every run tries the same ones.
 hypothesis.settings.register_profile("relay", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("relay")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """What is collected stays: looking for garbage in it would take a third of that time, and more later."""
+    gc.disable()
+    try:
+        compile_share(session.config)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def compile_share(config: pytest.Config) -> None:
+    """Where workers share all tests each begins with its share of the modules. What it compiles the others find
+    compiled: that takes longer than all other imports, and every worker imports everything."""
+    worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+    if worker is None or config.args != config.getini("testpaths"):
+        return
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for file in sorted(CHECKOUT.glob("tests/**/test_*.py"))[number::count]:
+        try:
+            importlib.import_module(".".join(file.relative_to(CHECKOUT).with_suffix("").parts))
+        except (Exception, pytest.skip.Exception):  # told where the module is collected
+            pass
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -66,6 +96,8 @@ def no_network() -> Iterator[None]:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running."""
     embedded = EmbeddedRedis.start(tmp_path_factory.mktemp("data"))
+    with blocking.Redis.from_url(embedded.url) as admin:
+        admin.config_set("appendfsync", "no")  # what lasts is asked of servers that end
     yield embedded.url
     embedded.close()
 
