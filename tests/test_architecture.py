@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,11 @@ def imports(module: ast.Module) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@cache
+def imported_by(file: Path) -> tuple[str, ...]:
+    return tuple(imports(tree(file)))
+
+
 def within(imported: str, allowed: str) -> bool:
     return imported == allowed or imported.startswith(allowed + ".")
 
@@ -104,7 +110,7 @@ def test_arrows_point_one_way(room: str) -> None:
     wrong = [
         f"{name(file)} imports {imported}"
         for file in (CHECKOUT / room).rglob("*.py")
-        for imported in imports(tree(file))
+        for imported in imported_by(file)
         if imported.partition(".")[0] in (*ROOMS, "tests", "benchmarks")
         and not any(within(imported, allowed) for allowed in (room, *ARROWS[room]))
     ]
@@ -117,7 +123,7 @@ def test_libraries_stay_behind_their_seam(library: str) -> None:
     wrong = [
         name(file)
         for file in files()
-        if any(within(imported, library) for imported in imports(tree(file)))
+        if any(within(imported, library) for imported in imported_by(file))
         and not name(file).startswith(LIBRARIES[library])
     ]
     assert wrong == []
