@@ -1,4 +1,4 @@
-"""``relay dial`` as a process of its own: what it asks Twilio for, and what it says when it cannot."""
+"""``relay dial``: what it asks Twilio for, and what it says when it cannot. A process of its own where it succeeds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from tests.commands.invoking import invoke
 from tests.commands.serving import DEADLINE, INHERITED, RELAY
 from tests.fakes.twilio_rest import TwilioRestServer, twilio_rest
 from tests.running import write_agent
@@ -21,8 +22,11 @@ async def server() -> AsyncIterator[TwilioRestServer]:
 
 
 @pytest.fixture
-def environ(server: TwilioRestServer, redis: Redis, redis_url: str, tmp_path: Path) -> dict[str, str]:
-    """Everything that is needed."""
+def environ(
+    server: TwilioRestServer, redis: Redis, redis_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, str]:
+    """Everything that is needed, in a folder without a .env file."""
+    monkeypatch.chdir(tmp_path)
     return {
         **server.environ,
         "TWILIO_AUTH_TOKEN": "auth",
@@ -64,11 +68,11 @@ async def test_an_agent_calls_somebody(server: TwilioRestServer, environ: dict[s
     assert form["Url"] == "https://relay.example.com/voice/incoming?agent=sales"
 
 
-async def test_without_a_redis_of_ones_own(server: TwilioRestServer, environ: dict[str, str], tmp_path: Path) -> None:
+async def test_without_a_redis_of_ones_own(server: TwilioRestServer, environ: dict[str, str]) -> None:
     """The embedded one is used, and the default agent calls; the account's own token will do."""
     for name in ("REDIS_URL", "TWILIO_API_KEY", "TWILIO_API_SECRET"):
         del environ[name]
-    status, _, errors = await dial(environ, tmp_path, "+15550100207")
+    status, _, errors = await invoke(environ, "dial", "+15550100207")
     # The server in Twilio's place knows the API key alone, and says so.
     assert (status, errors) == (1, "relay: Twilio did not place the call (its error 20003).\n")
 
@@ -77,12 +81,10 @@ async def test_without_a_redis_of_ones_own(server: TwilioRestServer, environ: di
     "name",
     ["PUBLIC_URL", "TWILIO_ACCOUNT_SID", "TWILIO_PHONE_NUMBER", "TWILIO_AUTH_TOKEN", "OUTBOUND_COUNTRIES"],
 )
-async def test_what_is_missing_is_named(
-    server: TwilioRestServer, environ: dict[str, str], tmp_path: Path, name: str
-) -> None:
+async def test_what_is_missing_is_named(server: TwilioRestServer, environ: dict[str, str], name: str) -> None:
     """Before anything is asked of Twilio."""
     del environ[name]
-    status, output, errors = await dial(environ, tmp_path, "+15550100207")
+    status, output, errors = await invoke(environ, "dial", "+15550100207")
     assert (status, output) == (1, "")
     assert errors.startswith(f"relay: {name} is missing")
     assert server.asked == []
@@ -97,19 +99,19 @@ async def test_what_is_missing_is_named(
     ],
 )
 async def test_what_is_no_call(
-    server: TwilioRestServer, environ: dict[str, str], tmp_path: Path, arguments: tuple[str, ...], words: str
+    server: TwilioRestServer, environ: dict[str, str], arguments: tuple[str, ...], words: str
 ) -> None:
     """Said in one sentence."""
-    status, output, errors = await dial(environ, tmp_path, *arguments)
+    status, output, errors = await invoke(environ, "dial", *arguments)
     assert (status, output, len(errors.splitlines())) == (1, "", 1)
     assert words in errors
     assert server.asked == []
 
 
-async def test_the_rate_holds_here_too(server: TwilioRestServer, environ: dict[str, str], tmp_path: Path) -> None:
+async def test_the_rate_holds_here_too(server: TwilioRestServer, environ: dict[str, str]) -> None:
     """Calls of other processes count."""
     environ["OUTBOUND_PER_MINUTE"] = "1"
-    assert (await dial(environ, tmp_path, "+15550100207"))[0] == 0
-    status, _, errors = await dial(environ, tmp_path, "+15550100207")
+    assert (await invoke(environ, "dial", "+15550100207"))[0] == 0
+    status, _, errors = await invoke(environ, "dial", "+15550100207")
     assert status == 1 and "OUTBOUND_PER_MINUTE" in errors
     assert len(server.calls()) == 1
