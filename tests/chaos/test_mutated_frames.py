@@ -19,9 +19,9 @@ from phone.model import ModelServer, Reply
 from relay.frames import Prompt, dump
 from tests.chaos.leftovers import Baseline, errors
 from tests.chaos.mutation import FRAME_LIMIT, Frame, Mutator, Raw
-from tests.chaos.scale import scaled
 from tests.handlers.test_app import first_frame, ws
 from tests.running import Running, running, write_agent
+from tests.scale import scaled
 
 FULL, SMALL = 100_000, 2_500
 A_CALL = 150  # frames; the session drops what is above 200 in a second

@@ -22,9 +22,9 @@ from phone.model import Reply
 from phone.signing import HEADER, sign
 from tests.chaos.leftovers import Baseline, errors
 from tests.chaos.mutation import Mutator
-from tests.chaos.scale import scaled
 from tests.fakes.twilio_rest import ACCOUNT, TwilioRestServer, twilio_rest
 from tests.running import Running, running, write_agent
+from tests.scale import scaled
 
 FULL, SMALL = 20_000, 900
 AT_ONCE = 6

@@ -17,14 +17,14 @@ from redis.crc import key_slot
 
 from relay.store.history import items_key
 from tests.calls.workshop import Workshop
-from tests.chaos.scale import scaled
 from tests.chaos.talk import AGENT, Talk, items_alive
 from tests.fakes.redis_front import redis_front
 from tests.relay.store.groups import redis_cluster, redis_sentinels
 from tests.relay.store.servers import LASTING, eventually, fragile_redis
 from tests.running import running, write_agent
+from tests.scale import scaled
 
-CALLS = scaled(100, 12)
+CALLS = scaled(100, 6)
 SECONDS = scaled(60, 1)  # that a fault lasts
 RHYTHM = 2.0 if SECONDS > 10 else 0.2  # seconds between two turns of a call
 SLOW = 0.5  # seconds a command takes

@@ -21,9 +21,9 @@ from relay.items import AssistantItem, UserItem
 from tests.calls.checks import GREETING, heard
 from tests.chaos.balancer import Balancer
 from tests.chaos.fleet import AGENT, Fleet, fleet
-from tests.chaos.scale import scaled
 from tests.commands.serving import Serving
 from tests.running import write_agent
+from tests.scale import scaled
 
 CALLS = scaled(200, 6)
 MOVING = BUILT_IN["moving"]["en"]

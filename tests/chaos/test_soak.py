@@ -10,7 +10,7 @@ import pytest
 from benchmarks import figures
 from benchmarks.processes import Cores
 from benchmarks.soak import FORGETS, Plan, soak
-from tests.chaos.scale import scaled
+from tests.scale import scaled
 
 CALLS = scaled(20_000, 40)
 

@@ -45,6 +45,7 @@ from relay.toolbox import (
     Transfer,
 )
 from tests.relay.driver import CLOSE, LONG_DEADLINE, Driver, canonical, done
+from tests.scale import scaled
 
 KEYS = {
     "1": Key(say="We open at nine."),
@@ -510,7 +511,7 @@ class RandomCall(RuleBasedStateMachine):
 
 
 RandomCall.TestCase.settings = settings(
-    max_examples=300,
+    max_examples=scaled(300, 100),
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

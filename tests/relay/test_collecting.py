@@ -17,6 +17,7 @@ from relay.toolbox import DigitsWanted, Keyed, SendDigits
 from relay.turns import CUT_NOTE
 from tests.relay.driver import CLOSE, Driver, call, done, started
 from tests.relay.test_call_properties import RandomCall
+from tests.scale import scaled
 
 ASK = "Please key in your number."
 THANKS = "Thank you, one moment please."
@@ -576,7 +577,7 @@ class KeysForATool(RandomCall):
 
 
 KeysForATool.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=scaled(200, 70),
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
@@ -603,7 +604,7 @@ STEPS = st.lists(
 )
 
 
-@settings(max_examples=500)
+@settings(max_examples=scaled(500, 200))
 @given(steps=STEPS, count=st.integers(1, 6), interruptible=st.booleans(), proof=st.booleans())
 def test_the_tool_gets_the_first_keys(steps: list[str], count: int, interruptible: bool, proof: bool) -> None:
     """Exactly those, whatever else Twilio tells in between, and its turn is the same until then and undisturbed."""

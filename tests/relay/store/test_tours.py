@@ -17,6 +17,7 @@ from relay.errors import StoreError
 from relay.store.client import connect
 from relay.store.tours import AHEAD, Slot, Tours, day_key, person_tours_key
 from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.scale import scaled
 from tests.tools.house import DENVER, MONDAY, Clock
 
 ANN, BOB = "phone:+15551234567", "anonymous:CA1"
@@ -142,12 +143,12 @@ async def test_a_store_that_is_away(fragile: FragileRedis, weak: Redis, clock: C
 
 @pytest.fixture(scope="module")
 def quick() -> Iterator[str]:
-    """The URL of a server that waits for no disk."""
+    """The URL of a server that waits for no disk, and is waited for: so many at once may take a machine a while."""
     with fragile_redis() as server:
-        yield server.url
+        yield f"{server.url}?timeout=30&socket_timeout=30&socket_connect_timeout=30"
 
 
-@settings(max_examples=25)
+@settings(max_examples=scaled(25, 6))
 @given(st.randoms(use_true_random=False))
 def test_two_hundred_callers_race_for_twenty_tours(quick: str, random: object) -> None:
     """Twenty are booked, each by one person who is told so, whatever order the callers come in."""

@@ -1,4 +1,4 @@
-"""How large the tests of this folder are: small where nobody says anything, as told by RELAY_SCALE elsewhere.
+"""How large tests are that could be as large as one likes: small, or as RELAY_SCALE tells.
 
 RELAY_SCALE=1 .venv/bin/pytest tests/chaos        # the full figures
 RELAY_SCALE=0.1 .venv/bin/pytest tests/chaos      # a tenth of them
