@@ -94,11 +94,12 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running."""
+    """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running.
+    Clients wait for it: half a second, their usual patience, may pass on a busy machine and nothing is wrong."""
     embedded = EmbeddedRedis.start(tmp_path_factory.mktemp("data"))
     with blocking.Redis.from_url(embedded.url) as admin:
         admin.config_set("appendfsync", "no")  # what lasts is asked of servers that end
-    yield embedded.url
+    yield f"{embedded.url}?timeout=10&socket_timeout=10&socket_connect_timeout=10"
     embedded.close()
 
 

@@ -165,7 +165,7 @@ async def test_a_call_nobody_knows(redis_url: str, redis: Redis, tmp_path: Path)
     agents, tools = write_agent(tmp_path / "agents", AGENT), Workshop().add
     async with (
         running(redis_url, tmp_path / "data", agents=agents, extra_tools=tools) as first,
-        running(f"{redis_url}?db=1", tmp_path / "data", agents=agents, extra_tools=tools) as then,
+        running(f"{redis_url}&db=1", tmp_path / "data", agents=agents, extra_tools=tools) as then,
         Front(first.url) as front,
         Caller(front.url, pace=FAST) as call,
     ):
