@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,16 +26,31 @@ AGENT = """
 title = "Test"
 tools = ["save_name", "end_call"]
 """
-ENVIRON = {"TURN_DEADLINE": "0.4", "REPLY_MAX_CHARS": str(LONGEST), "TOOL_ROUNDS": "3"}
+ENVIRON = {"REPLY_MAX_CHARS": str(LONGEST), "TOOL_ROUNDS": "3"}
+PATIENT = {**ENVIRON, "TURN_DEADLINE": "30", "STALL_DEADLINE": "30"}  # what is no question of time must not become one
+BRIEF = {**ENVIRON, "TURN_DEADLINE": "0.8"}
+WAYS = ["chat", "responses", "websocket"]
+"""To ask a model: by one API or the other, or by a websocket."""
 
 
-@pytest.fixture(params=["chat", "responses", "websocket"])
+def asking(way: str, redis_url: str, folder: Path, environ: dict[str, str]) -> AbstractAsyncContextManager[Running]:
+    agents, api = write_agent(folder / "agents", AGENT), way
+    if way == "websocket":
+        environ, api = {**environ, "OPENAI_TRANSPORT": "websocket"}, "responses"
+    return running(redis_url, folder / "data", agents=agents, environ=environ, api=api)
+
+
+@pytest.fixture(params=WAYS)
 async def line(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    """The application, asking its model by one API or the other, or by a websocket."""
-    agents, environ, api = write_agent(tmp_path / "agents", AGENT), ENVIRON, request.param
-    if api == "websocket":
-        environ, api = {**ENVIRON, "OPENAI_TRANSPORT": "websocket"}, "responses"
-    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api=api) as app:
+    """The application."""
+    async with asking(request.param, redis_url, tmp_path, PATIENT) as app:
+        yield app
+
+
+@pytest.fixture(params=WAYS)
+async def brief(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
+    """One whose turns must have begun to speak soon."""
+    async with asking(request.param, redis_url, tmp_path, BRIEF) as app:
         yield app
 
 
@@ -122,13 +138,13 @@ async def test_calls_without_end(line: Running, tools: list[ToolUse]) -> None:
         await goes_on(line, call)
 
 
-async def test_white_space_without_end(line: Running) -> None:
+async def test_white_space_without_end(brief: Running) -> None:
     """No word comes by the turn's deadline."""
-    line.model.script(Reply([" \n"] * 3000, gate=Gate(), gate_at=3000))
-    async with Caller(line.url, pace=FAST) as call:
+    brief.model.script(Reply([" \n"] * 3000, gate=Gate(), gate_at=3000))
+    async with Caller(brief.url, pace=FAST) as call:
         await call.say("Hello")
         assert await call.reply() == APOLOGY
-        await goes_on(line, call)
+        await goes_on(brief, call)
 
 
 @pytest.mark.parametrize("api", ["chat", "responses"])
@@ -152,7 +168,7 @@ async def test_garbage(api: str, garbage: bytes, redis: Redis, redis_url: str, t
     endpoint: Any = server
     async with (
         running(
-            redis_url, tmp_path / "data", agents=agents, environ=ENVIRON, api=api, model=cast(ModelServer, endpoint)
+            redis_url, tmp_path / "data", agents=agents, environ=BRIEF, api=api, model=cast(ModelServer, endpoint)
         ) as line,
         Caller(line.url, pace=FAST) as call,
     ):
