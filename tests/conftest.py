@@ -20,7 +20,7 @@ from relay.store.client import connect
 from relay.store.embedded import EmbeddedRedis
 from tests.browser.chromium import MISSING
 from tests.relay.store.groups import RedisCluster, RedisSentinels, redis_cluster, redis_sentinels
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis, fragile_redis, patient
 
 # `make test` runs these tests: a make that one of them starts is not to take itself for a part of that one.
 for name in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS"):
@@ -94,12 +94,11 @@ def no_network() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running.
-    Clients wait for it: half a second, their usual patience, may pass on a busy machine and nothing is wrong."""
+    """The URL of an embedded server that lives as long as the test run; what it holds belongs to the test running."""
     embedded = EmbeddedRedis.start(tmp_path_factory.mktemp("data"))
     with blocking.Redis.from_url(embedded.url) as admin:
         admin.config_set("appendfsync", "no")  # what lasts is asked of servers that end
-    yield f"{embedded.url}?timeout=10&socket_timeout=10&socket_connect_timeout=10"
+    yield patient(embedded.url)
     embedded.close()
 
 

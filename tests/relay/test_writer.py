@@ -11,10 +11,11 @@ from redis.asyncio import Redis
 
 from relay.conversations import Conversations
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem, dump_item
+from relay.store.client import DEADLINE, connect
 from relay.store.history import History, repair, state_key
 from relay.writer import Pace
 from tests.relay.histories import CALL, QUICK, WatchedHistory, hi, items, reply, session, written
-from tests.relay.store.servers import FragileRedis
+from tests.relay.store.servers import FragileRedis, patient
 
 # -- what is written, and when
 
@@ -92,11 +93,12 @@ async def test_an_open_reply_is_written_every_so_often(redis: Redis) -> None:
     writer = await session(conversations, 1)
     begun = time.monotonic()
     text = ""
-    while (passed := time.monotonic() - begun) < 0.2:
-        text += " word"
-        writer.put(0, reply(text))
-        await asyncio.sleep(0.001)
-    assert 2 <= len(history.puts) <= passed / 0.05 + 1
+    async with asyncio.timeout(10):
+        while len(history.puts) < 4:
+            text += " word"
+            writer.put(0, reply(text))
+            await asyncio.sleep(0.001)
+    assert time.monotonic() - begun > 3 * 0.05 - 0.01
     writer.put(0, AssistantItem(text))
     await writer.flush(2)
     assert await items(redis) == [AssistantItem(text)]
@@ -146,16 +148,16 @@ async def test_notes_reach_the_state(here: Conversations, redis: Redis, elsewher
 # -- Redis away
 
 
-async def test_a_call_begins_without_redis(weak: Redis, fragile: FragileRedis) -> None:
+async def test_a_call_begins_without_redis(fragile: FragileRedis) -> None:
     """The base is then above everything that may be stored, and its items follow the earlier ones afterwards."""
-    history = WatchedHistory(weak)
+    client = connect(patient(fragile.url))
+    history = WatchedHistory(client)
     conversations = Conversations(history, pace=QUICK)
     await history.put(CALL, 1, [(0, dump_item(hi(0)))])
     fragile.freeze()
     writer = conversations.open(CALL, 1_700_000_000_000)
-    begun = time.monotonic()
-    prepared = await writer.prepare(0.1)
-    assert time.monotonic() - begun < 0.45
+    async with asyncio.timeout(30):
+        prepared = await writer.prepare(0.1)
     assert (prepared.items, prepared.stored) == ((), False)
     writer.put(0, hi(1))
     fragile.thaw()
@@ -163,6 +165,7 @@ async def test_a_call_begins_without_redis(weak: Redis, fragile: FragileRedis) -
     assert history.puts[-1] == [(1_700_000_000_000 << 12, hi(1))]
     assert [item for _, item in (await history.load(CALL, 1 << 41)).entries] == [hi(0), hi(1)]
     await conversations.close(1)
+    await client.aclose()
 
 
 async def test_the_history_is_complete_after_an_outage(weak: Redis, fragile: FragileRedis) -> None:
@@ -195,15 +198,13 @@ async def test_a_silent_server_costs_nothing_but_time(weak: Redis, fragile: Frag
     conversations = Conversations(History(weak, 60), pace=QUICK)
     writer = await session(conversations, 1)
     fragile.freeze()
-    slowest = 0.0
+    begun = time.monotonic()
     for n in range(100):
-        begun = time.perf_counter()
         writer.put(n, hi(n))
-        slowest = max(slowest, time.perf_counter() - begun)
+    assert time.monotonic() - begun < 100 * DEADLINE / 10
     assert not await writer.flush(0.6)  # one write has failed by then
     fragile.thaw()
     assert await writer.flush(5)
-    assert slowest < 0.05
     assert await items(weak) == [hi(n) for n in range(100)]
     await conversations.close(1)
 

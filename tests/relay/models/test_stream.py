@@ -218,13 +218,12 @@ async def test_a_body_that_does_not_end_is_given_up(
 ) -> None:
     """The turn does not wait for the end of the body; a connection that is not free in time is closed and replaced."""
     assert client_module.DRAIN_SECONDS == 0.1
-    monkeypatch.setattr(client_module, "DRAIN_SECONDS", 0.4)
+    monkeypatch.setattr(client_module, "DRAIN_SECONDS", 1.0)
     *answer, _ = ANSWER[api]("Hi")
     async with RawModel([*answer, "hold"]) as server:
-        begun = time.monotonic()
         assert await turn(connect(api, server.url)) == ["Hi", Finished("stop")]
-        assert time.monotonic() - begun < 0.35
-        async with asyncio.timeout(2):
+        assert not server.peer_closed.is_set()
+        async with asyncio.timeout(10):
             await server.peer_closed.wait()
         await server.until(lambda: len(server.gets) == 2)
 
@@ -247,12 +246,11 @@ async def test_cancel_closes_upstream_at_once(api: type[Adapter], part: str, con
         await server.until(lambda: server.posts)
         if part == "words":
             await spoken.wait()
-        begun = time.monotonic()
         task.cancel()
         await asyncio.wait([task])
         assert task.cancelled()
-        await server.peer_closed.wait()
-        assert time.monotonic() - begun < 2
+        async with asyncio.timeout(10):
+            await server.peer_closed.wait()
         await server.until(lambda: len(server.gets) == 2)  # the connection is replaced
 
 

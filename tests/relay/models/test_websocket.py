@@ -676,7 +676,7 @@ async def test_close_is_quick(cancels: Any, server: ModelServer, line: Line) -> 
         server.sockets.freeze()
         began = time.monotonic()
         await model.close()
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 8  # of the ten seconds that a closing handshake may take
         with pytest.raises(ModelCut):
             async for _ in stream:
                 pass
@@ -705,5 +705,5 @@ async def test_close_while_connecting(server: ModelServer, line: Line) -> None:
     assert await heard(model) == words()
     began = time.monotonic()
     await model.close()
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 8  # of the ten seconds that a closing handshake may take
     server.sockets.held.set()

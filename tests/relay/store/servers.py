@@ -83,6 +83,12 @@ class FragileRedis:
             return False
 
 
+def patient(url: str) -> str:
+    """For a client that waits as good as for ever, where its usual half second may pass and nothing is wrong, or where
+    whoever asks has a deadline of their own."""
+    return f"{url}?timeout=60&socket_timeout=60&socket_connect_timeout=60"
+
+
 @contextmanager
 def fragile_redis(*options: object, port: int = 0) -> Iterator[FragileRedis]:
     """A started server; in a short path, as a socket's must be."""

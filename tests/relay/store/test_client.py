@@ -31,7 +31,7 @@ async def test_refused(url: str) -> None:
     before = time.monotonic()
     with pytest.raises(StoreError), translate():
         await client.ping()
-    assert time.monotonic() - before < 2
+    assert time.monotonic() - before < 3.5  # the library alone would try for longer
     await client.aclose()
 
 

@@ -16,7 +16,7 @@ from relay.store.client import connect, translate
 from relay.store.history import History, items_key
 from relay.store.scripts import Script
 from tests.relay.store.groups import RedisCluster, redis_cluster
-from tests.relay.store.servers import free_ports
+from tests.relay.store.servers import free_ports, patient
 
 SET = "return redis.call('SET', KEYS[1], ARGV[1])"
 
@@ -68,7 +68,7 @@ async def test_no_node_answers() -> None:
     for _ in range(3):
         with pytest.raises(StoreError), translate():
             await client.get("key")
-    assert time.monotonic() - before < 1.4
+    assert time.monotonic() - before < 8  # trying again would take more
     await client.aclose()
 
 
@@ -143,13 +143,16 @@ async def test_a_silent_node_does_not_hold_up_the_others(cluster: RedisCluster, 
     silent, fine = next(of(cluster, 2)), next(of(cluster, 0))
     await client.set(silent, "x")
     await client.set(fine, "y")
+    waits = connect(patient(cluster.url))
+    assert await waits.get(silent) == b"x"
     cluster.masters[2].freeze()
     try:
         with pytest.raises(StoreError), translate():
             await client.get(silent)
-        before = time.monotonic()
-        assert await client.get(fine) == b"y"
-        assert time.monotonic() - before < 0.45
+        waiting = asyncio.create_task(waits.get(silent))
+        async with asyncio.timeout(30):
+            assert await waits.get(fine) == b"y"
+        assert not waiting.done()
         async with client.pipeline(transaction=False) as pipe:
             pipe.get(silent)
             pipe.get(fine)
@@ -157,7 +160,8 @@ async def test_a_silent_node_does_not_hold_up_the_others(cluster: RedisCluster, 
         assert isinstance(answers[0], Exception) and answers[1] == b"y"
     finally:
         cluster.masters[2].thaw()
-    assert await client.get(silent) == b"x"
+    assert await waiting == await client.get(silent) == b"x"
+    await waits.aclose()
 
 
 async def test_a_dead_node_s_replica_is_found(replicated: RedisCluster) -> None:

@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from relay.errors import StoreError
 from relay.store.client import connect
 from relay.store.tours import AHEAD, Slot, Tours, day_key, person_tours_key
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis, fragile_redis, patient
 from tests.scale import scaled
 from tests.tools.house import DENVER, MONDAY, Clock
 
@@ -145,7 +145,7 @@ async def test_a_store_that_is_away(fragile: FragileRedis, weak: Redis, clock: C
 def quick() -> Iterator[str]:
     """The URL of a server that waits for no disk, and is waited for: so many at once may take a machine a while."""
     with fragile_redis() as server:
-        yield f"{server.url}?timeout=30&socket_timeout=30&socket_connect_timeout=30"
+        yield patient(server.url)
 
 
 @settings(max_examples=scaled(25, 6))
