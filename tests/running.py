@@ -93,6 +93,10 @@ async def running(
         "OPENAI_API": api,
         "OPENAI_MODEL": "gpt-5.4-mini",
         "MEMORY": "off",  # a summary would be one more request to a model whose answers are scripted
+        # So would a race be, or an apology where the machine is busy: time passes where a test says that it does.
+        "FIRST_TOKEN_DEADLINE": "30",
+        "STALL_DEADLINE": "30",
+        "TURN_DEADLINE": "30",
         **(environ or {}),
     }
     settings = load_settings(None, variables)

@@ -89,7 +89,7 @@ async def eventually(condition: Callable[[], object], within: float = 2.0) -> No
 
 
 async def remembered(relay: Running, call_sid: str, want: Callable[[list[Item]], object]) -> list[Item]:
-    """What Redis holds of a call, in order: once ``want`` is true of it, or after two seconds as it is."""
+    """What Redis holds of a call, in order: once ``want`` is true of it, or after ten seconds as it is."""
     latest: list[Item] = []
 
     def look(items: list[Item]) -> object:
@@ -97,9 +97,19 @@ async def remembered(relay: Running, call_sid: str, want: Callable[[list[Item]],
         return want(items)
 
     try:
-        return await relay.history(call_sid, until=look, within=2.0)
+        return await relay.history(call_sid, until=look, within=10.0)
     except TimeoutError:
         return latest
+
+
+def whole(count: int) -> Callable[[list[Item]], bool]:
+    """Whether a history has so many items and none of them is a reply that is still being said."""
+
+    def look(items: list[Item]) -> bool:
+        open_ones = [item for item in items if isinstance(item, AssistantItem) and item.status == "open"]
+        return len(items) == count and not open_ones
+
+    return look
 
 
 async def remembers(relay: Running, call: Caller, lines: list[tuple[str, str]]) -> list[Item]:

@@ -27,7 +27,6 @@ title = "Test"
 tools = ["save_name", "end_call"]
 """
 ENVIRON = {"REPLY_MAX_CHARS": str(LONGEST), "TOOL_ROUNDS": "3"}
-PATIENT = {**ENVIRON, "TURN_DEADLINE": "30", "STALL_DEADLINE": "30"}  # what is no question of time must not become one
 BRIEF = {**ENVIRON, "TURN_DEADLINE": "0.8"}
 WAYS = ["chat", "responses", "websocket"]
 """To ask a model: by one API or the other, or by a websocket."""
@@ -43,7 +42,7 @@ def asking(way: str, redis_url: str, folder: Path, environ: dict[str, str]) -> A
 @pytest.fixture(params=WAYS)
 async def line(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
     """The application."""
-    async with asking(request.param, redis_url, tmp_path, PATIENT) as app:
+    async with asking(request.param, redis_url, tmp_path, ENVIRON) as app:
         yield app
 
 

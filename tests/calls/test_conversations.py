@@ -443,7 +443,7 @@ async def test_a_call_taken_up_again(redis: Redis, redis_url: str, tmp_path: Pat
 
 async def test_a_request_that_was_raced(redis: Redis, redis_url: str, tmp_path: Path) -> None:
     """The trace tells that another one was made for being late."""
-    async with relay(redis_url, tmp_path, {"FIRST_TOKEN_DEADLINE": "0.05"}) as operator:
+    async with relay(redis_url, tmp_path, {"FIRST_TOKEN_DEADLINE": "0.3"}) as operator:
         operator.line.model.script(Reply("Too late.", gate=Gate()), Reply("Here I am."))
         async with Caller(operator.line.url, pace=FAST) as call:
             await call.greeting_played()

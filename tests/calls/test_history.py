@@ -13,12 +13,12 @@ from phone.model import Gate, Reply
 from relay.frames import Text
 from tests.calls.checks import heard, in_order, remembered, shown, told, words_of
 from tests.calls.workshop import NAMES, Workshop, book, look
-from tests.relay.store.servers import FragileRedis, fragile_redis
+from tests.relay.store.servers import FragileRedis, fragile_redis, patient
 from tests.running import Running, running, write_agent
 
 CUT_OFF = "We were cut off. Please go on."
-SOON = 0.3
-"""Seconds within which words come that wait for nothing; a Redis that does not answer takes half a second to tell."""
+SOON = 10.0
+"""Seconds within which words come that wait for nothing; the client of a silent Redis waits for longer."""
 
 AGENT = f"""
 title = "Test"
@@ -45,7 +45,9 @@ async def line(fragile: FragileRedis, workshop: Workshop, tmp_path: Path) -> Asy
     """The application on the server that may be stopped."""
     agents = write_agent(tmp_path / "agents", AGENT)
     environ = {"PREPARE_DEADLINE": "0.2"}
-    async with running(fragile.url, tmp_path / "data", agents=agents, environ=environ, extra_tools=workshop.add) as app:
+    async with running(
+        patient(fragile.url), tmp_path / "data", agents=agents, environ=environ, extra_tools=workshop.add
+    ) as app:
         yield app
 
 

@@ -23,7 +23,7 @@ from relay.store.effects import effects_key
 from relay.store.history import state_key
 from relay.toolbox import ToolContext
 from relay.turns import CUT_NOTE
-from tests.calls.checks import Ear, eventually, heard, in_order, remembered, remembers, shown, shutting, told
+from tests.calls.checks import Ear, eventually, heard, in_order, remembered, remembers, shown, shutting, told, whole
 from tests.calls.house import PROCESSES, House, open_house
 from tests.running import Running, running, write_agent
 from tools.registry import ToolRegistry
@@ -181,7 +181,7 @@ async def test_keys_reach_the_next_tool_and_no_store_and_no_log(line: Running, b
             await call.say("Was that 12345678?")
             await call.until(lambda: heard(call)[-1] == "Yes, 1234-5678.")
             await in_order(call)
-            items = await remembered(line, call.record.call_sid, lambda items: len(items) == 8)
+            items = await remembered(line, call.record.call_sid, whole(7))
             tools = [item for item in items if isinstance(item, ToolItem)]
             assert [orjson.loads(item.arguments) for item in tools][1] == {"account": MASK}
             assert orjson.loads(tools[0].output)["not_kept"] == NOT_KEPT

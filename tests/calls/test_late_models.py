@@ -26,7 +26,7 @@ async def metrics(line: Running) -> str:
 async def test_a_late_model_is_raced_by_another_request(redis: Redis, redis_url: str, tmp_path: Path) -> None:
     """The caller hears the first that speaks, once."""
     agents = write_agent(tmp_path / "agents", AGENT)
-    environ = {"FIRST_TOKEN_DEADLINE": "0.05"}
+    environ = {"FIRST_TOKEN_DEADLINE": "0.3"}
     async with running(redis_url, tmp_path / "data", agents=agents, environ=environ) as line:
         line.model.script(Reply("Too late.", gate=Gate()), Reply("Here I am."))
         async with Caller(line.url, pace=FAST) as call:

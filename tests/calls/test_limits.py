@@ -18,7 +18,7 @@ from phone.model import Ask, Gate, ModelServer, Reply, ToolUse
 from relay.closing import Pace
 from relay.frames import Prompt
 from relay.report import Waits
-from tests.calls.checks import GREETING, TALE, eventually, heard, told
+from tests.calls.checks import GREETING, TALE, eventually, heard, told, whole
 from tests.running import Running, running, write_agent
 
 ANN, BOB = "+15551234567", "+15557654321"
@@ -161,7 +161,7 @@ async def test_a_budget_that_is_used_up_in_a_call(redis: Redis, redis_url: str, 
         assert said(await rings(relay, "CA2")) == BUILT_IN["budget"]["en"]
         assert said(await rings(relay, "CA3", BOB)) == ""
         assert refused(relay, "budget_person") == 2
-        items = await relay.history(call.record.call_sid, lambda items: len(items) == 7)
+        items = await relay.history(call.record.call_sid, whole(7))
         assert told(items)[-2:] == [("user", "And three?"), ("assistant", BUILT_IN["budget"]["en"])]
     assert await spent(redis) == 241
     async with running(redis_url, tmp_path / "data", agents=folder, environ=environ) as relay:

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from phone.caller import FAST, Caller
 from phone.model import Fault, Reply, ToolUse
 from relay.items import AssistantItem
-from tests.calls.checks import heard, in_order, remembered, shown, told, words_of
+from tests.calls.checks import heard, in_order, remembered, shown, told, whole, words_of
 from tests.running import Running, running, write_agent
 
 APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again, please?"
@@ -28,9 +28,19 @@ WORDS = ["One ", "two ", "three ", "four."]
 
 @pytest.fixture(params=["chat", "responses"])
 async def line(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
-    """The application, asking its model by one API or the other."""
+    """The application, asking its model by one API or the other. What is heard is heard long before its deadlines, but
+    for that of a reply that stalls."""
     agents = write_agent(tmp_path / "agents", AGENT)
-    environ = {"TURN_DEADLINE": str(DEADLINE), "STALL_DEADLINE": "0.1"}
+    environ = {"STALL_DEADLINE": "0.4"}
+    async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api=request.param) as app:
+        yield app
+
+
+@pytest.fixture(params=["chat", "responses"])
+async def brief(request: pytest.FixtureRequest, redis: Redis, redis_url: str, tmp_path: Path) -> AsyncIterator[Running]:
+    """One whose turns must have begun to speak soon."""
+    agents = write_agent(tmp_path / "agents", AGENT)
+    environ = {"TURN_DEADLINE": str(DEADLINE)}
     async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api=request.param) as app:
         yield app
 
@@ -106,10 +116,8 @@ async def test_a_stream_that_breaks_and_cannot_be_taken_up(line: Running, fault:
     """The words so far are heard and stay; then comes the apology."""
     line.model.script(Reply(WORDS, fault=fault), Reply(fault=Fault.quota()))
     async with Caller(line.url, pace=FAST) as call:
-        began = time.monotonic()
         await call.say("Count")
         await call.until(lambda: APOLOGY in heard(call))
-        assert time.monotonic() - began < DEADLINE + SLOW
         assert heard(call) == ["One two three", APOLOGY]
         assert len(line.model.asked) == 2
         await goes_on(line, call, 2)
@@ -124,10 +132,8 @@ async def test_once_more_at_once(line: Running, fault: Fault) -> None:
     """What failed before anything was received is asked once more, at once whatever the answer says of waiting."""
     line.model.script(Reply(fault=fault), Reply("Here it is."))
     async with Caller(line.url, pace=FAST) as call:
-        began = time.monotonic()
         await call.say("Hello")
         assert await call.reply() == "Here it is."
-        assert time.monotonic() - began < DEADLINE
         await goes_on(line, call, 2)
 
 
@@ -148,10 +154,8 @@ async def test_no_answer_at_all(line: Running, fault: Fault, requests: int) -> N
     """The caller hears the apology; where trying again cannot help there is no second request."""
     line.model.script(*[Reply(fault=fault)] * requests)
     async with Caller(line.url, pace=FAST) as call:
-        began = time.monotonic()
         await call.say("Hello")
         assert await call.reply() == APOLOGY
-        assert time.monotonic() - began < DEADLINE
         assert len(line.model.asked) == requests
         await goes_on(line, call, requests)
 
@@ -161,19 +165,19 @@ async def test_no_answer_at_all(line: Running, fault: Fault, requests: int) -> N
     [Reply("Soon.", first=3600.0, late_headers=True), Reply("Soon.", first=3600.0)],
     ids=["no headers", "no token"],
 )
-async def test_a_silent_model(line: Running, reply: Reply) -> None:
+async def test_a_silent_model(brief: Running, reply: Reply) -> None:
     """Within the turn's deadline the caller hears the apology, and the request is given up."""
-    line.model.script(reply)
-    async with Caller(line.url, pace=FAST) as call:
+    brief.model.script(reply)
+    async with Caller(brief.url, pace=FAST) as call:
         began = time.monotonic()
         await call.say("Hello")
         assert await call.reply() == APOLOGY
         took = time.monotonic() - began
         assert DEADLINE - 0.05 < took < DEADLINE + SLOW
-        first = await line.model.received(1)
+        first = await brief.model.received(1)
         await first.ended.wait()
         assert first.closed_early
-        await goes_on(line, call, len(line.model.asked))
+        await goes_on(brief, call, len(brief.model.asked))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +199,7 @@ async def test_an_empty_reply(line: Running, reply: Reply) -> None:
         await call.say("Hello")
         words = "Never a word" if reply.tools else APOLOGY
         assert await call.reply() == words
-        items = await remembered(line, call.record.call_sid, lambda items: len(items) == 2)
+        items = await remembered(line, call.record.call_sid, whole(2))
         assert told(items) == [("user", "Hello"), ("assistant", words)]
         assert isinstance(items[1], AssistantItem) and items[1].origin == ("" if reply.tools else "apology")
         await goes_on(line, call, 1)

@@ -7,6 +7,7 @@ import pytest
 from phone.caller import FAST, Caller
 from phone.model import Reply, ToolUse
 from relay.items import AssistantItem, UserItem
+from tests.calls.checks import whole
 from tests.running import Running, running, write_agent
 
 
@@ -18,7 +19,7 @@ async def test_one_turn_is_heard_and_remembered(relay: Running) -> None:
         await call.say("What colour is the sky?")
         assert await call.reply() == "The sky is blue."
         await call.hang_up()
-    history = await relay.history(call.record.call_sid, until=lambda items: len(items) == 3)
+    history = await relay.history(call.record.call_sid, until=whole(3))
     assert [type(item) for item in history] == [AssistantItem, UserItem, AssistantItem]
     assert [getattr(item, "text", "") for item in history] == [
         "Hello from the test.",

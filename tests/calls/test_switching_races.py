@@ -17,7 +17,7 @@ from phone.endpoint.recorded import Recorded
 from phone.model import Fault, Reply, ToolUse
 from relay.frames import Language, Prompt
 from relay.masks import MASK
-from tests.calls.checks import Ear, heard, in_order, remembered, shown, told
+from tests.calls.checks import Ear, heard, in_order, remembered, shown, told, whole
 from tests.calls.house import PROCESSES, open_house
 from tests.calls.workshop import Workshop, book, look
 from tests.relay.store.servers import fragile_redis
@@ -152,7 +152,7 @@ async def test_an_interrupt_while_a_switch_waits_for_its_sibling(line: Running, 
         second = await line.model.received(2)
         assert "You are the kitchen." in speaks(second)
         await in_order(call)
-        items = await remembered(line, call.record.call_sid, lambda items: len(items) == 6)
+        items = await remembered(line, call.record.call_sid, whole(6))
         assert told(items)[-1] == ("assistant", "Kitchen here.")
 
 
@@ -170,7 +170,7 @@ async def test_keys_for_the_agent_before(line: Running, redis: Redis) -> None:
         assert "You are the kitchen." in speaks(second) and results(second)[0]["digits"] == "864213"
         await call.say("Which one was it?")
         await call.until(lambda: heard(call)[-1] == "It was 864213.")
-        items = await remembered(line, call.record.call_sid, lambda items: len(items) == 7)
+        items = await remembered(line, call.record.call_sid, whole(7))
         assert told(items)[-1] == ("assistant", f"It was {MASK}.")
         assert "864213" not in repr(items)
 

@@ -129,7 +129,7 @@ async def test_a_connection_that_is_gone_without_a_word(
     """A turn on a socket that answers nothing is raced by HTTP at the first deadline, and the socket is left."""
     monkeypatch.setattr(lanes, "QUIET_SECONDS", 0.05)
     agents = write_agent(tmp_path / "agents", AGENT)
-    environ = {"OPENAI_TRANSPORT": "websocket", "FIRST_TOKEN_DEADLINE": "0.1"}
+    environ = {"OPENAI_TRANSPORT": "websocket", "FIRST_TOKEN_DEADLINE": "0.5"}
     async with running(redis_url, tmp_path / "data", agents=agents, environ=environ, api="responses") as talk:
         talk.model.script(Reply("Good morning."), Reply("Here I am."))
         async with Caller(talk.url, pace=FAST) as call:

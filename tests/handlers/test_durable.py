@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
@@ -19,7 +18,7 @@ from tests.handlers.standins import serving
 from tests.handlers.test_status import status
 from tests.handlers.test_twilio_status import GATE, form, post
 from tests.handlers.voice_phone import phone
-from tests.relay.store.servers import FragileRedis
+from tests.relay.store.servers import FragileRedis, patient
 
 CONNECTIONS, AT_ONCE = 4, 8
 Post = Callable[[bool], Awaitable[int]]
@@ -28,7 +27,7 @@ Post = Callable[[bool], Awaitable[int]]
 
 @pytest.fixture
 async def redis(fragile: FragileRedis) -> AsyncIterator[Redis]:
-    client = connect(fragile.url, connections=CONNECTIONS)
+    client = connect(patient(fragile.url), connections=CONNECTIONS)
     yield client
     await client.aclose()
 
@@ -68,13 +67,8 @@ async def test_what_cannot_be_stored(
         assert await report(False) < 300
         fault(fragile)
 
-        async def timed() -> tuple[int, float]:
-            begun = time.monotonic()
-            return await report(True), time.monotonic() - begun
-
-        answers = await asyncio.gather(*(timed() for _ in range(AT_ONCE)))
-        assert {code for code, _ in answers} == {503}
-        assert max(seconds for _, seconds in answers) < 1.0
+        async with asyncio.timeout(30):  # half of what the client would wait
+            assert {*await asyncio.gather(*(report(True) for _ in range(AT_ONCE)))} == {503}
         if fault is FragileRedis.stop:
             fragile.start()
         elif fault is FragileRedis.freeze:

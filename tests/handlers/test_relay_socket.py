@@ -507,10 +507,10 @@ async def test_a_dead_socket_is_noticed() -> None:
 
 async def test_a_living_socket_is_left_open() -> None:
     """A peer that answers pings may be silent for as long as it likes."""
-    async with route(heartbeat=0.02) as there, there.connect() as socket:
+    async with route(heartbeat=0.5) as there, there.connect() as socket:
         await socket.send(setup())
         assert await socket.recv() == "taken"
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(1.2)
         await socket.send("still there")
         assert await socket.recv() == "still there"
 
@@ -558,7 +558,7 @@ async def test_nobody_waits_for_a_peer_that_does_not_read() -> None:
     async with route() as there:
         heard, seconds = await flooded(there, listens=False)
         assert GOODBYE not in heard
-        assert seconds < 3
+        assert seconds < 15
 
 
 async def test_pings_of_a_peer_that_does_not_read() -> None:
