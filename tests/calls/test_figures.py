@@ -101,7 +101,7 @@ async def test_a_known_load(redis: Redis, redis_url: str, tmp_path: Path) -> Non
     assert told["turns_per_minute"] + 0.005 >= 7 / 16 and told["turns_per_minute"] <= 7 / 15 + 0.005
     assert (told["interrupts"], told["ghost_frames"], told["errors"], told["fallbacks"]) == (1, 0, 2, 1)
     assert {each["name"]: (each["count"], each["failed"]) for each in told["tools"]} == {"look": (2, 0), "fail": (1, 1)}
-    assert all(0 < each["p50_ms"] <= each["p95_ms"] < 1000 for each in told["tools"])
+    assert all(0 < each["p50_ms"] <= each["p95_ms"] < 10_000 for each in told["tools"])
     # 1000 + 1200 + 1300 + 500 + 600 + 700 tokens read, 400 + 1000 + 1200 + 600 of them from the cache
     assert told["tokens"] == {"input": 5300, "cached": 3200, "output": 115}
     assert told["cost"] == {"total": 0.00672, "input": 0.0042, "cached": 0.0016, "output": 0.00092}
