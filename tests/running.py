@@ -57,7 +57,7 @@ class Running:
     redis: Redis
 
     async def history(
-        self, call_sid: str, until: Callable[[list[Item]], object] = bool, within: float = 5.0
+        self, call_sid: str, until: Callable[[list[Item]], object] = bool, within: float = 20.0
     ) -> list[Item]:
         """What Redis holds of a call, in order, once ``until`` is true of it: it is written behind the call."""
         async with asyncio.timeout(within):

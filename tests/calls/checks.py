@@ -81,7 +81,7 @@ def words_of(items: list[Item]) -> list[str]:
     return [item.text.strip() for item in items if isinstance(item, AssistantItem)]
 
 
-async def eventually(condition: Callable[[], object], within: float = 2.0) -> None:
+async def eventually(condition: Callable[[], object], within: float = 20.0) -> None:
     """Waits for what nobody tells of."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110
@@ -151,7 +151,7 @@ async def interrupted(call: Caller, ask: str, words: int, say: str = "") -> None
 async def has_read(call: Caller) -> None:
     """The app has read every frame sent so far: it answers a ping only after them."""
     pong = await call.session._socket.ping()
-    await asyncio.wait_for(pong, 2)
+    await asyncio.wait_for(pong, 20)
 
 
 def shutting(ear: Ear, words: int) -> Callable[[Event], None]:

@@ -48,7 +48,7 @@ class Line:
 
     async def open(self, count: int = 1) -> list[Slot]:
         """The tours in person of a studio that the application has made."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 slots = [each for each in await self.tours.open() if each.apartment_type == "studio"]
                 if found := [each for each in slots if each.tour_type == "in-person"]:

@@ -70,7 +70,7 @@ class Operator:
 
     async def until(self, path: str, want: Callable[[Any], object]) -> Any:
         """Once it is so: all that is shown is written behind the call."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while True:
                 status, found = await self.ask(path)
                 if status == 200 and want(found):
@@ -355,7 +355,7 @@ async def test_without_redis(tmp_path: Path) -> None:
             for path in ("conversations", "conversations/CA1", "agents/default", "people/" + "0" * 24):
                 status, problem = await operator.ask(path)
                 assert (status, problem["code"]) == (503, "store_away")
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while "relay_trace_dropped_total 0.0" in await metrics(operator):  # noqa: ASYNC110
                     await asyncio.sleep(0.02)
             server.start()
@@ -402,7 +402,7 @@ async def test_a_call_taken_up_again(redis: Redis, redis_url: str, tmp_path: Pat
         async with Caller(house.front.url, pace=FAST, from_=ANN) as call:
             await call.greeting_played()
             await call.say("Book it")
-            await asyncio.wait_for(gate.reached.wait(), 2)
+            await asyncio.wait_for(gate.reached.wait(), 20)
             await house.first.history(call.record.call_sid, until=lambda items: len(items) == 3)
             house.then.model.script(Reply("Let me check that."))
             await house.drop(call)
@@ -411,7 +411,7 @@ async def test_a_call_taken_up_again(redis: Redis, redis_url: str, tmp_path: Pat
         found = await Operator(house.then, http).ended(call, sessions=2)
         gate.set()
         events: list[dict[str, Any]] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not events or events[-1].get("reason") != "completed":
                 message = await watcher.get_message(ignore_subscribe_messages=True, timeout=1)
                 if message is not None:

@@ -146,7 +146,7 @@ async def test_a_side_effect_is_finished_here_and_told_there(house: House) -> No
     async with Caller(house.front.url, pace=FAST) as call:
         await call.greeting_played()
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         house.front.pass_on(house.then.url)
         async with leaving(house.first, hurry=True):
             await call.until(lambda: heard(call)[-1] == MOVING)

@@ -59,7 +59,7 @@ async def test_nothing_of_a_call_waits_for_the_collector(
         async with Caller(relay.url, pace=FAST) as call:
             await call.greeting_played()
             await call.say("Count")
-            await asyncio.wait_for(gate.reached.wait(), 5)
+            await asyncio.wait_for(gate.reached.wait(), 20)
         async with Caller(relay.url, pace=FAST) as call:
             assert await call.drop() is None
             await call.until(lambda: len(heard(call)) == 1)
@@ -70,7 +70,7 @@ async def test_nothing_of_a_call_waits_for_the_collector(
         async with Caller(relay.url, pace=FAST) as call:
             await call.greeting_played()
             await call.say("Book it")
-            await asyncio.wait_for(table.reached.wait(), 5)
+            await asyncio.wait_for(table.reached.wait(), 20)
         table.set()
         gate.set()
         assert alive()["CallSession"] > before["CallSession"]  # remembered for a minute, or until the process leaves

@@ -36,7 +36,7 @@ APOLOGY = "I'm sorry, something went wrong on my side. Could you say that again,
 
 
 async def summary(
-    line: Running, until: Callable[[dict[str, Any]], object], minutes: int = 15, within: float = 10.0
+    line: Running, until: Callable[[dict[str, Any]], object], minutes: int = 15, within: float = 20.0
 ) -> dict[str, Any]:
     """What the dashboard is told, once ``until`` is true of it: processes add what they count every two seconds."""
     async with aiohttp.ClientSession() as http, asyncio.timeout(within):

@@ -126,7 +126,7 @@ async def all_stored(redis: Redis) -> bytes:
 async def marked(line: Running, call: Caller, keys: list[str]) -> None:
     """These marks stand in Redis behind that of the first prompt."""
     marks: list[str] = []
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while len(marks) < 1 + len(keys):
             text: bytes | None = await line.redis.hget(state_key(call.record.call_sid), "told")
             marks = Told((text or b"").decode()).marks()
@@ -208,7 +208,7 @@ async def test_the_record_of_a_side_effect_holds_no_digits(line: Running, bank: 
             found: dict[bytes, bytes] = await line.redis.hgetall(effects_key(call.record.call_sid))
             return found
 
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while not any(b"done" in value for value in (await record()).values()):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         ((name, value),) = (await record()).items()

@@ -208,7 +208,7 @@ async def test_what_is_asked_ahead_and_dropped_is_spent(redis: Redis, redis_url:
         relay.model.script(Reply("Wrong.", usage=(90, 0, 10)), Reply("Right.", usage=(91, 0, 11)))
         async with Caller(relay.url, pace=FAST, from_=ANN) as call:
             await call.greeting_played()
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 while not relay.model.asked:
                     await call.send(Prompt("Do you have a table?", "en-US", last=False))
                     await asyncio.sleep(0.01)

@@ -110,7 +110,7 @@ async def test_a_turn_that_ends_with_the_call_says_so(start: Start) -> None:
         traced.line.model.script(Reply(TALE, gate=gate, gate_at=3))
         async with traced.call() as call:
             await call.say("Tell me a story")
-            await asyncio.wait_for(gate.reached.wait(), 2)
+            await asyncio.wait_for(gate.reached.wait(), 20)
             await call.hang_up()
         await whole(traced)
         turn = await traced.collector.one("invoke_agent default")
@@ -147,7 +147,7 @@ async def test_a_side_effect_that_outlives_its_call_has_a_span_of_its_whole_time
         traced.line.model.script(Reply(tools=[book("soup")]))
         async with traced.call() as call:
             await call.say("Book it")
-            await asyncio.wait_for(soup.reached.wait(), 2)
+            await asyncio.wait_for(soup.reached.wait(), 20)
         root = await traced.collector.one("call")
         assert not traced.collector.named("execute_tool book")
         soup.set()

@@ -57,7 +57,7 @@ async def test_dropped_in_the_middle_of_a_reply(house: House) -> None:
         await remembered(house.first, call.record.call_sid, heard_of_the_last(3))
         await house.drop(call)
         first = await house.first.model.received(1)
-        await asyncio.wait_for(first.ended.wait(), 2)
+        await asyncio.wait_for(first.ended.wait(), 20)
         assert first.closed_early
         await call.until(lambda: heard(call)[-1] == CUT_OFF)
         count = len(house.then.model.asked)
@@ -124,7 +124,7 @@ async def test_dropped_while_a_side_effect_runs(house: House) -> None:
     async with Caller(house.front.url, pace=FAST) as call:
         await call.greeting_played()
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await remembered(house.first, call.record.call_sid, lambda items: len(items) == 3)
         count = len(house.then.model.asked)
         house.then.model.script(Reply(tools=[book("table")]), Reply("Let me check that."))

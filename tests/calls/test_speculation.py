@@ -72,7 +72,7 @@ async def final(call: Caller, text: str, lang: str = "en-US") -> None:
 async def asked_ahead(line: Running, call: Caller, text: str = ASK, *, count: int = 1) -> None:
     """The partial prompt has led to a request, the so-manieth of the test. It is told until it has, as a recogniser
     does: right after the beginning of a call the history may not be there yet."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while len(line.model.asked) < count:
             await partial(call, text)
             await asyncio.sleep(0.01)
@@ -84,7 +84,7 @@ async def answered_ahead(line: Running, call: Caller, text: str = ASK, *, count:
     """The same, and its answer is here: nothing of it is heard."""
     await asked_ahead(line, call, text, count=count)
     before = len(texts_of(call))
-    await asyncio.wait_for(line.model.asked[count - 1].ended.wait(), 2)
+    await asyncio.wait_for(line.model.asked[count - 1].ended.wait(), 20)
     await eventually(lambda: value(line, "relay_tokens_total", kind="output") > 0)
     await has_read(call)
     assert len(texts_of(call)) == before
@@ -133,7 +133,7 @@ async def test_an_answer_on_its_way_goes_on(line: Running) -> None:
     line.model.script(Reply(["Yes, ", "we ", "do. ", "For ", "two?"], gate=gate, gate_at=3))
     async with Caller(line.url, pace=FAST) as call:
         await asked_ahead(line, call)
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await has_read(call)
         assert texts_of(call) == []
         await final(call, ASK)
@@ -167,11 +167,11 @@ async def test_a_used_answer_can_be_interrupted(line: Running) -> None:
     line.model.script(Reply(TALE, gate=gate, gate_at=len(TALE)), Reply(["As you like."]))
     async with Caller(line.url, pace=FAST) as call:
         await asked_ahead(line, call)
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         stop = call.interrupt_after(4)
         await final(call, ASK)
         assert await stop
-        await asyncio.wait_for(line.model.asked[0].ended.wait(), 2)
+        await asyncio.wait_for(line.model.asked[0].ended.wait(), 20)
         assert line.model.asked[0].closed_early
         await final(call, "Stop.")
         await call.until(lambda: heard(call) == ["Once there was a", "As you like."])
@@ -221,9 +221,9 @@ async def test_an_answer_on_its_way_is_closed(line: Running) -> None:
     line.model.script(Reply(TALE, gate=gate, gate_at=5), ANSWER)
     async with Caller(line.url, pace=FAST) as call:
         await asked_ahead(line, call)
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await partial(call, ASK + " And")
-        await asyncio.wait_for(line.model.asked[0].ended.wait(), 2)
+        await asyncio.wait_for(line.model.asked[0].ended.wait(), 20)
         assert line.model.asked[0].closed_early
         assert counted(line) == {"discarded": 1}
         assert value(line, "relay_wasted_tokens_total") > 10
@@ -243,7 +243,7 @@ async def test_an_interrupt_changes_the_history(line: Running) -> None:
         await asked_ahead(line, call, count=2)
         await call.session.player.barge_in("speech", before=[ClientSpeaking(True)])
         ear.open()
-        await asyncio.wait_for(line.model.asked[1].ended.wait(), 2)
+        await asyncio.wait_for(line.model.asked[1].ended.wait(), 20)
         assert line.model.asked[1].closed_early
         await asked_ahead(line, call, count=3)
         await final(call, SPELLED)
@@ -275,7 +275,7 @@ async def test_a_hang_up_ends_it(line: Running) -> None:
     async with Caller(line.url, pace=FAST) as call:
         await asked_ahead(line, call)
         await call.hang_up()
-    await asyncio.wait_for(line.model.asked[0].ended.wait(), 2)
+    await asyncio.wait_for(line.model.asked[0].ended.wait(), 20)
     assert line.model.asked[0].closed_early
     await eventually(lambda: counted(line) == {"discarded": 1})
     assert await line.history(call.record.call_sid, until=lambda items: True) == []
@@ -361,7 +361,7 @@ async def test_nothing_is_asked_while_a_tool_runs(line: Running, workshop: Works
     line.model.script(Reply(tools=[look("soup")]), Reply("There is soup."))
     async with Caller(line.url, pace=FAST) as call:
         await final(call, "Is there soup?")
-        await asyncio.wait_for(soup.reached.wait(), 2)
+        await asyncio.wait_for(soup.reached.wait(), 20)
         await partial(call, "Or fish?")
         await partial(call, "Or fish?")
         await has_read(call)

@@ -184,7 +184,7 @@ async def state(line: Running, call: Caller) -> dict[str, str]:
 
 async def noted(line: Running, call: Caller, **fields: str) -> None:
     """The state of the conversation tells other processes this."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while not fields.items() <= (await state(line, call)).items():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -439,7 +439,7 @@ async def test_a_resumed_call_has_the_agent_it_had(house: House) -> None:
     async with Caller(house.front.url, pace=FAST) as call:
         await ask(house.first, call, "Español", use("switch_language", language="es"), Reply("Claro."))
         await ask(house.first, call, "Otras teclas", use("rekey"), use("grow"), Reply("Hecho."))
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             while "transfer_to_human" not in (await state(house.first, call)).get("tools", ""):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await house.drop(call)

@@ -75,7 +75,7 @@ async def test_parallel_calls_run_side_by_side(line: Running, workshop: Workshop
     line.model.script(Reply(tools=[look("soup"), look("fish"), look("bread")], interleave=True), Reply("All there."))
     async with Caller(line.url, pace=FAST) as call:
         await call.say("What is there?")
-        await asyncio.wait_for(asyncio.gather(soup.reached.wait(), fish.reached.wait()), 2)
+        await asyncio.wait_for(asyncio.gather(soup.reached.wait(), fish.reached.wait()), 20)
         fish.set()
         soup.set()
         assert await call.reply() == "All there."
@@ -95,7 +95,7 @@ async def test_rounds_in_a_row(line: Running, workshop: Workshop) -> None:
     )
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Soup and fish?")
-        await asyncio.wait_for(fish.reached.wait(), 2)
+        await asyncio.wait_for(fish.reached.wait(), 20)
         await call.until(lambda: heard(call) == ["Let me see.", "And"])
         fish.set()
         await call.until(lambda: "Both are there." in heard(call))
@@ -191,7 +191,7 @@ async def test_a_look_up_ends_with_its_turn(line: Running, workshop: Workshop) -
     line.model.script(Reply("Let me see. ", [look("soup")]), Reply("Fish it is."))
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Soup?")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.until(lambda: heard(call) == ["Let me see."])
         await call.say("No, fish")
         await call.until(lambda: "Fish it is." in heard(call))
@@ -208,7 +208,7 @@ async def test_a_look_up_goes_on_through_an_interrupt(line: Running, workshop: W
     line.model.script(Reply("Let me see that for you. ", [look("soup")]), Reply("There is."))
     async with Caller(line.url, pace=ear.pace, listen=shutting(ear, 2)) as call:
         await call.say("Soup?")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.until(lambda: heard(call) == ["Let me"])
         stopped = call.interrupt_after(1)
         ear.open()
@@ -229,7 +229,7 @@ async def test_a_side_effect_outlives_an_interrupt(line: Running, workshop: Work
     line.model.script(Reply("I book that for you now. ", [book("table")]), Reply("It is booked."))
     async with Caller(line.url, pace=ear.pace, listen=shutting(ear, 2)) as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         stopped = call.interrupt_after(1)
         ear.open()
         assert await stopped
@@ -248,7 +248,7 @@ async def test_a_new_turn_waits_for_a_running_side_effect(line: Running, worksho
     line.model.script(Reply(tools=[book("table")]), Reply("It is booked, and yes."))
     async with Caller(line.url, pace=FAST, agent="patient") as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.say("Are you there?")
         await has_read(call)
         gate.set()
@@ -267,7 +267,7 @@ async def test_a_side_effect_that_takes_longer(line: Running, workshop: Workshop
     line.model.script(Reply(tools=[book("table")]), Reply("Yes, I am."), Reply("Now it is booked."))
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.say("Are you there?")
         assert await call.reply() == "Yes, I am."
         (placeholder,) = results(shown(await line.model.received(2)))
@@ -289,7 +289,7 @@ async def test_a_side_effect_outlives_the_call(line: Running, workshop: Workshop
     line.model.script(Reply(tools=[book("table")]))
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await tools_in_history(line, call, [("book", "running")])
         await call.hang_up()
         gate.set()
@@ -309,7 +309,7 @@ async def test_nothing_lasting_begins_while_the_caller_speaks(line: Running, wor
         await call.send(ClientSpeaking(True))
         await has_read(call)
         end.set()
-        await asyncio.wait_for(soup.reached.wait(), 2)
+        await asyncio.wait_for(soup.reached.wait(), 20)
         soup.set()
         await tools_in_history(line, call, [("look", "done"), ("book", "running")])
         assert workshop.begun["table"] == 0
@@ -330,7 +330,7 @@ async def test_a_side_effect_not_begun_ends_with_its_turn(line: Running, worksho
         await call.send(Prompt("No, do", last=False))
         await has_read(call)
         end.set()
-        await asyncio.wait_for(soup.reached.wait(), 2)
+        await asyncio.wait_for(soup.reached.wait(), 20)
         await call.say("No, do not")
         assert await call.reply() == "As you like."
         assert workshop.begun["table"] == 0
@@ -353,7 +353,7 @@ async def test_the_same_call_made_again_is_answered_once(line: Running, workshop
     )
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.say("Please book it")
         assert await call.reply() == "It is booked."
         assert workshop.begun["table"] == 1
@@ -367,7 +367,7 @@ async def test_the_same_call_made_again_while_the_first_runs(line: Running, work
     line.model.script(Reply(tools=[book("table")]), Reply(tools=[book("table", AGAIN)]), Reply("It is booked."))
     async with Caller(line.url, pace=FAST) as call:
         await call.say("Book it")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await call.say("Please book it")
         await tools_in_history(line, call, [("book", "running")] * 2)
         gate.set()

@@ -70,9 +70,9 @@ async def test_an_interrupted_call(cancels: Any, talk: Running) -> None:
         await call.greeting_played()
         await interrupted(call, "Tell me a story", 4)
         await call.say("Stop it")
-        await asyncio.wait_for(late.reached.wait(), 2)
+        await asyncio.wait_for(late.reached.wait(), 20)
         gate.set()
-        await asyncio.wait_for((await talk.model.received(1)).ended.wait(), 2)
+        await asyncio.wait_for((await talk.model.received(1)).ended.wait(), 20)
         late.set()
         await call.until(lambda: "As you like." in heard(call))
         await in_order(call)
@@ -100,7 +100,7 @@ async def test_a_socket_that_ends_is_not_noticed(end: str, talk: Running) -> Non
     async with Caller(talk.url, pace=FAST) as call:
         await call.greeting_played()
         await call.say("Hello")
-        await asyncio.wait_for(gate.reached.wait(), 2)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         await over()
         assert await call.reply() == "Good morning."
         assert ways(talk.model) == ["WS", "POST"]

@@ -239,7 +239,7 @@ async def test_a_cancel_leaves_no_connection(server: MailServer, mails: SmtpMail
     """It is closed at once, and the cancel goes on."""
     server.held = asyncio.Event()
     sending = asyncio.create_task(mails.send(LETTER))
-    await asyncio.wait_for(server.given.wait(), 5)
+    await asyncio.wait_for(server.given.wait(), 20)
     sending.cancel()
     with pytest.raises(asyncio.CancelledError):
         await sending

@@ -359,7 +359,7 @@ async def test_few_at_once() -> None:
         outgoing = Outgoing([there.url], at_once=2, resolver=Names())
         url = f"{there.url}/held"
         running = [asyncio.create_task(outgoing.fetch(url, WANTED)) for _ in range(2)]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while there.waiting < 2:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         assert type(await refused(outgoing, url, replace(WANTED, deadline=0.1))) is ChannelUnavailable
@@ -381,7 +381,7 @@ async def test_what_the_sink_raises_is_its_own(own: tuple[Vendor, Outgoing]) -> 
         await outgoing.stream(f"{there.url}/picture", WANTED, full)
     before = asyncio.all_tasks()
     fetching = asyncio.create_task(outgoing.fetch(f"{there.url}/held", WANTED))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not there.waiting:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     fetching.cancel()

@@ -38,7 +38,7 @@ async def processes(redis: Redis, redis_url: str, tmp_path: Path, reports: Repor
         yield made
 
 
-async def eventually(ask: Callable[[], Awaitable[object]], within: float = 5.0) -> None:
+async def eventually(ask: Callable[[], Awaitable[object]], within: float = 20.0) -> None:
     async with asyncio.timeout(within):
         while not await ask():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
@@ -81,7 +81,7 @@ async def test_calls_of_a_process_that_was_killed_go_on_in_another(processes: Fl
         processes.model.script(Reply("Never heard.", gate=silent), Reply("There was a fox."))
         await waiting.greeting_played()
         await waiting.say("Tell me")
-        await asyncio.wait_for(silent.reached.wait(), 5)
+        await asyncio.wait_for(silent.reached.wait(), 20)
         await stored(processes, waiting, lambda items: isinstance(items[-1], UserItem))
 
         front.pass_on(second.url)

@@ -43,7 +43,7 @@ def complaints(server: Serving) -> list[str]:
     return [line for line in server.output.splitlines() if any(each in line for each in COMPLAINTS)]
 
 
-async def wait_for(condition: Callable[[], object], within: float = 10.0) -> None:
+async def wait_for(condition: Callable[[], object], within: float = 20.0) -> None:
     """Files and other people's processes tell nobody when they change."""
     async with asyncio.timeout(within):
         while not condition():  # noqa: ASYNC110

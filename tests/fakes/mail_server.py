@@ -40,7 +40,7 @@ class MailServer:
         """The settings of a process that uses this server."""
         return {"SMTP_URL": self.url, "MAIL_FROM": "Relay <relay@example.com>"}
 
-    async def until(self, true: Callable[[], object], within: float = 5.0) -> None:
+    async def until(self, true: Callable[[], object], within: float = 20.0) -> None:
         async with asyncio.timeout(within):
             while not true():
                 self.arrived.clear()

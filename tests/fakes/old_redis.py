@@ -30,7 +30,7 @@ async def old_redis(version: str) -> AsyncIterator[str]:
     async with server:
         # Protocol 2: it does not know the greeting of 3.
         yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0?protocol=2"
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(left.wait(), 20)
 
 
 async def _word(reader: asyncio.StreamReader) -> bytes:

@@ -44,7 +44,7 @@ class Collector:
     body: bytes = b""
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def until(self, true: Callable[[], object], within: float = 10.0) -> None:
+    async def until(self, true: Callable[[], object], within: float = 20.0) -> None:
         """Waits until it is true of what has come."""
         async with asyncio.timeout(within):
             while not true():

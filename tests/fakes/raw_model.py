@@ -72,7 +72,7 @@ class RawModel:
             await asyncio.wait(self._tasks)
         await self._server.wait_closed()
 
-    async def until(self, condition: Any, within: float = 5.0) -> None:
+    async def until(self, condition: Any, within: float = 20.0) -> None:
         """Waits until ``condition()`` holds; it is looked at after every request and connection."""
         async with asyncio.timeout(within), self._changed:
             await self._changed.wait_for(condition)

@@ -50,13 +50,13 @@ class ReportServer:
         """The settings of a process that reports to this server."""
         return {"REPORT_URL": self.url, "REPORT_SECRET": SECRET}
 
-    async def until(self, true: Callable[[], object], within: float = 10.0) -> None:
+    async def until(self, true: Callable[[], object], within: float = 20.0) -> None:
         async with asyncio.timeout(within):
             while not true():
                 self.arrived.clear()
                 await self.arrived.wait()
 
-    async def report(self, within: float = 10.0) -> dict[str, Any]:
+    async def report(self, within: float = 20.0) -> dict[str, Any]:
         """The first one, once it is there, its signature checked."""
         await self.until(lambda: self.received, within)
         assert self.received[0].signed

@@ -74,7 +74,7 @@ class TwilioRestServer:
         """Calls that were to be placed."""
         return [each.form for each in self.asked if each.resource == "Calls"]
 
-    async def until(self, true: Callable[[], object], within: float = 5.0) -> None:
+    async def until(self, true: Callable[[], object], within: float = 20.0) -> None:
         """Returns once it is true; looks again at each request."""
         async with asyncio.timeout(within):
             while not true():

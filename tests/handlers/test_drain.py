@@ -49,7 +49,7 @@ async def test_calls_that_end_in_time_are_not_handed_on() -> None:
     before = asyncio.get_running_loop().time()
     drain.expect("CA1")
     calls.end()
-    await asyncio.wait_for(leaving, 5)
+    await asyncio.wait_for(leaving, 20)
     assert asyncio.get_running_loop().time() - before >= LINGER_SECONDS - 0.1
     assert calls.handed == []
     assert drain.pause() == 4  # for one whose session's end is told later than that
@@ -80,10 +80,10 @@ async def test_a_call_between_two_sessions_is_waited_for() -> None:
     await calls.asked.wait()
     calls.asked.clear()
     calls.none.clear()
-    await asyncio.wait_for(calls.asked.wait(), 5)
+    await asyncio.wait_for(calls.asked.wait(), 20)
     assert not drain.handing_on and not leaving.done()  # by now its socket is open
     calls.end()
-    await asyncio.wait_for(leaving, 5)
+    await asyncio.wait_for(leaving, 20)
     assert calls.handed == []
 
 
@@ -93,7 +93,7 @@ async def test_hurried_it_hands_on_at_once() -> None:
     leaving = asyncio.create_task(drain.run(calls, calls.hand_on))
     await calls.asked.wait()
     drain.hurry()
-    await asyncio.wait_for(leaving, 5)
+    await asyncio.wait_for(leaving, 20)
     assert calls.handed == [HAND_ON_SECONDS] and drain.handing_on
 
 
@@ -110,7 +110,7 @@ async def test_a_call_that_is_handed_on_by_us_waits_for_our_end() -> None:
     now += 5
     assert drain.pause() == 7
     calls.end()
-    await asyncio.wait_for(leaving, 5)
+    await asyncio.wait_for(leaving, 20)
     assert drain.pause() == 4
 
 

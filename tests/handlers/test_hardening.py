@@ -223,7 +223,7 @@ async def test_what_is_no_request_is_in_no_log(caplog: pytest.LogCaptureFixture)
         ):
             reader, writer = await asyncio.open_connection(client.host, client.port)
             writer.write(garbage)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 assert b"400 Bad Request" in await reader.read()
             writer.close()
     assert caplog.records == []
@@ -240,7 +240,7 @@ async def test_a_connection_that_asks_nothing_is_closed(sent: bytes) -> None:
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     reader, writer = await asyncio.open_connection(*runner.addresses[0][:2])
     writer.write(sent)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await reader.read() == b""
     writer.close()
     await runner.cleanup()

@@ -117,7 +117,7 @@ def setup(**fields: object) -> str:
 
 async def close_code(socket: ClientConnection) -> int | None:
     """The code the server closes with, whatever it says before."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         try:
             while True:
                 await socket.recv()
@@ -444,7 +444,7 @@ async def test_a_lost_connection_is_no_goodbye() -> None:
                     socket.transport.abort()
                 else:
                     await socket.close(code)
-                await asyncio.wait_for(there.desk.ended.wait(), 5)
+                await asyncio.wait_for(there.desk.ended.wait(), 20)
             assert clean == [how]
 
 
@@ -470,14 +470,14 @@ async def test_a_ping_of_a_peer_that_is_gone() -> None:
             await socket.send("before")
             await socket.ping()
             socket.transport.abort()
-            await asyncio.wait_for(ended.wait(), 5)
+            await asyncio.wait_for(ended.wait(), 20)
 
 
 async def test_a_peer_that_leaves_before_setup(caplog: pytest.LogCaptureFixture) -> None:
     """A socket that is lost before its first frame is one that brought none."""
     async with route() as there, there.connect() as socket:
         socket.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not there.rejected("no_setup"):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     assert caplog.records == []
@@ -500,7 +500,7 @@ async def test_a_dead_socket_is_noticed() -> None:
     assert HEARTBEAT * 1.5 + 2 <= 60  # aiohttp rounds either wait up to a second
     async with route(heartbeat=0.05) as there:
         peer = await Deaf.on(there.url, setup())
-        await asyncio.wait_for(there.desk.ended.wait(), 5)
+        await asyncio.wait_for(there.desk.ended.wait(), 20)
         assert len(there.desk.taken) == 1
         peer.transport.abort()
 

@@ -156,7 +156,7 @@ async def test_a_store_that_is_silent_keeps_nobody_waiting() -> None:
     """All questions to it end together, by one deadline."""
     silent, people = Callers(silent=True), StandInPeople(silent=True)
     intake = Intake(Room(9), Budget(per_person=1), silent, deadline=0.05)  # type: ignore[arg-type]
-    async with phone(people=people, lookup_deadline=0.05, intake=intake) as caller, asyncio.timeout(5):
+    async with phone(people=people, lookup_deadline=0.05, intake=intake) as caller, asyncio.timeout(20):
         assert verbs(await caller.twiml(INCOMING, INBOUND)) == ["Connect"]
     assert len(silent.counted) == 1
 

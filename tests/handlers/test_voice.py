@@ -104,7 +104,7 @@ async def test_withheld_number_is_not_looked_up(from_: str) -> None:
 async def test_call_is_taken_while_the_store_is_away(trouble: dict[str, bool]) -> None:
     """A store that fails, or does not answer within the deadline, makes the caller a stranger and nothing else."""
     people = StandInPeople({"phone:+15550100200": "sales"}, **trouble)
-    async with phone(people=people, lookup_deadline=0.01) as caller, asyncio.timeout(5):
+    async with phone(people=people, lookup_deadline=0.01) as caller, asyncio.timeout(20):
         with capture_logs() as logs:
             action, _, _ = connect_of(await caller.twiml(INCOMING, INBOUND))
     assert action.endswith("agent=default")

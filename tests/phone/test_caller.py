@@ -409,7 +409,7 @@ async def test_a_preemptible_message_is_cut_by_the_next() -> None:
         nonlocal now
         now += seconds
         if now > 1.4:
-            await asyncio.wait_for(gate.wait(), 5)
+            await asyncio.wait_for(gate.wait(), 20)
         await asyncio.sleep(0)
 
     async with EchoApp(filler) as app, Caller(app.url, pace=Pace(clock=lambda: now, sleep=sleep)) as call:

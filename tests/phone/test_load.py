@@ -101,7 +101,7 @@ async def test_a_pong_keeps_its_place_among_the_frames() -> None:
         call.prompt("one")
         call.after_all_before(lambda: order.append("pong"))
         call.prompt("two")
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await done.wait()
         await call.close()
     assert order == ["before", "pong", "after"]
@@ -175,15 +175,15 @@ async def test_a_call_may_be_left_in_any_way() -> None:
     async with server(watching) as url:
         call = await LoadCall.open(Entrance(url), call_sid=SID, setup=False)
         await call.close(1011)
-        assert await asyncio.wait_for(ended.get(), 5) == (1011, [])
+        assert await asyncio.wait_for(ended.get(), 20) == (1011, [])
         call = await LoadCall.open(Entrance(url), call_sid=SID)
         call.write(call.encoded([Prompt("Hi", "en-US"), Dtmf("1")]) * 2)
         await call.close()
         said = ["setup", *["prompt", "dtmf"] * 2]
-        assert await asyncio.wait_for(ended.get(), 5) == (1000, said)
+        assert await asyncio.wait_for(ended.get(), 20) == (1000, said)
         call = await LoadCall.open(Entrance(url), call_sid=SID)
         call.drop()
-        code, _ = await asyncio.wait_for(ended.get(), 5)
+        code, _ = await asyncio.wait_for(ended.get(), 20)
         assert code == 1006
         with pytest.raises(CallLost):
             call.write(b"")

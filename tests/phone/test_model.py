@@ -124,7 +124,7 @@ async def test_a_gate_holds_the_stream_at_a_piece(server: ModelServer, client: A
     server.script(Reply(text=["One", " two", " three"], gate=gate, gate_at=2))
     stream = await opened(client, api)
     assert [await next_words(stream), await next_words(stream)] == ["One", " two"]
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     assert (server.asked[0].sent, server.asked[0].complete) == (2, False)
     gate.set()
     assert [await next_words(stream), await next_words(stream)] == [" three", ""]
@@ -136,12 +136,12 @@ async def test_gates_at_the_headers_and_at_the_end(server: ModelServer, client: 
     headers, end = Gate(), Gate()
     server.script(Reply(text=["One"], gates={-1: headers, 1: end}))
     opening = asyncio.create_task(opened(client, api))
-    await asyncio.wait_for(headers.reached.wait(), 5)
+    await asyncio.wait_for(headers.reached.wait(), 20)
     assert not opening.done()
     headers.set()
     stream = await opening
     assert await next_words(stream) == "One"
-    await asyncio.wait_for(end.reached.wait(), 5)
+    await asyncio.wait_for(end.reached.wait(), 20)
     assert not server.asked[0].complete
     end.set()
     assert await next_words(stream) == ""
@@ -154,12 +154,12 @@ async def test_a_client_that_leaves_is_noticed(server: ModelServer, client: Asyn
     gate = Gate()
     server.script(Reply(text=["One", " two"], gates={step: gate}))
     task = asyncio.create_task(heard(client, api))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     request = server.asked[0]
     assert not request.ended.is_set()
     task.cancel()
     await asyncio.wait([task])
-    await asyncio.wait_for(request.ended.wait(), 5)
+    await asyncio.wait_for(request.ended.wait(), 20)
     assert (request.closed_early, request.complete, request.sent) == (True, False, max(step, 0))
     assert (server.closed_early, server.active) == (1, 0)
 
@@ -169,7 +169,7 @@ async def test_closing_the_server_is_not_a_client_leaving(client: AsyncOpenAI, s
     gate = Gate()
     server.script(Reply(text="One", gate=gate))
     task = asyncio.create_task(heard(client, "chat"))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     await server.close()
     assert server.asked[0].ended.is_set()
     with pytest.raises(openai.APIError):
@@ -258,7 +258,7 @@ async def test_cut_in_the_middle(server: ModelServer, client: AsyncOpenAI, api: 
     assert [await next_words(stream), await next_words(stream)] == ["One", " two"]
     with pytest.raises(openai.APIConnectionError):
         await next_words(stream)
-    await asyncio.wait_for(server.asked[0].ended.wait(), 5)
+    await asyncio.wait_for(server.asked[0].ended.wait(), 20)
     assert (server.asked[0].sent, server.asked[0].closed_early) == (2, False)
 
 
@@ -424,7 +424,7 @@ async def test_idle_connections_are_closed() -> None:
     async with ModelServer(keep_alive=0.05) as server, client_of(server) as client:
         await heard(client, "responses")
         assert (server.connections, server.open) == (1, 1)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while server.open:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         server.script(Reply(text=["One", " two"], gate=gate, gate_at=1))

@@ -35,7 +35,7 @@ async def create(ws: aiohttp.ClientWebSocketResponse, lane: str = "", **fields: 
 
 async def next_of(ws: aiohttp.ClientWebSocketResponse, *kinds: str) -> Any:
     """The next event of one of these types, or the next error."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             event = await ws.receive_json()
             if event["type"] in ("error", *kinds):
@@ -83,10 +83,10 @@ async def test_sixteen_speak_and_the_next_waits(server: ModelServer, ws: aiohttp
     for number in range(17):
         await create(ws, f"lane{number}")
     for gate in gates[:16]:
-        await asyncio.wait_for(gate.reached.wait(), 5)
+        await asyncio.wait_for(gate.reached.wait(), 20)
     assert not gates[16].reached.is_set()
     gates[3].set()
-    await asyncio.wait_for(gates[16].reached.wait(), 5)
+    await asyncio.wait_for(gates[16].reached.wait(), 20)
 
 
 async def test_a_socket_takes_32_names(ws: aiohttp.ClientWebSocketResponse) -> None:
@@ -160,12 +160,12 @@ async def test_the_hour_is_over(server: ModelServer, ws: aiohttp.ClientWebSocket
     gate = Gate()
     server.script(Reply("Hello there.", gate=gate))
     await create(ws, "a")
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     expiring = asyncio.create_task(server.sockets.expire())
     assert (await next_of(ws))["error"]["code"] == "websocket_connection_limit_reached"
     assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
     await expiring
-    await asyncio.wait_for(server.asked[0].ended.wait(), 5)
+    await asyncio.wait_for(server.asked[0].ended.wait(), 20)
     assert server.asked[0].closed_early
 
 

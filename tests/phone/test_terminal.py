@@ -196,7 +196,7 @@ async def typed(keys: bytes, count: int) -> tuple[list[str | None], list[str]]:
     try:
         with Keyboard(terminal, screen, live=True) as keyboard:
             os.write(main, keys)
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 lines = [await keyboard.line() for _ in range(count)]
         assert termios.tcgetattr(terminal) == before
     finally:
@@ -222,7 +222,7 @@ async def test_lines_from_something_else() -> None:
         os.write(write, b"one\ntw")
         os.write(write, b"o")
         os.close(write)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert [await keyboard.line() for _ in range(3)] == ["one", "two", None]
     os.close(read)
 

@@ -58,7 +58,7 @@ async def session(conversations: Conversations, epoch: int, conversation: str = 
 
 async def written(writer: ConversationWriter) -> None:
     """Waits without hurrying the writer, as ``flush`` would."""
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         while writer.pending:  # noqa: ASYNC110
             await asyncio.sleep(0.001)
 

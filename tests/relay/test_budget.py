@@ -34,14 +34,14 @@ async def budget(redis: Redis, **options: Any) -> AsyncIterator[Budget]:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110 - what it waits for happens behind the calls
             await asyncio.sleep(0.005)
 
 
 async def in_redis(redis: Redis, who: str, tokens: int) -> None:
     """The store holds this."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while await Spending(redis).read(TODAY, who) != tokens:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 

@@ -177,7 +177,7 @@ async def test_the_state_is_written_with_the_last_of_the_items(history: WatchedH
     writer.note(told="all of it")
     history.gate.clear()
     await writer.prepare(1)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await history.waiting.wait()
         history.waiting.clear()
         history.gate.set()

@@ -52,7 +52,7 @@ async def carry_out(redis: Redis, outcome: ToolOutcome, arguments: str = "{}") -
     SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1).start(
         ToolCall("c1", "book", arguments), 1, CONTEXT, done.set_result
     )
-    result = await asyncio.wait_for(done, 2)
+    result = await asyncio.wait_for(done, 20)
     await jobs.drain(2)
     return result, effects
 
@@ -83,7 +83,7 @@ async def test_a_wish_made_again_right_after_a_turn_that_ended_is_carried_out_ag
     for again in range(20):
         done: asyncio.Future[ToolOutcome] = loop.create_future()
         effects.start(ToolCall("c", "book", "{}"), again, CONTEXT, done.set_result)
-        await asyncio.wait_for(done, 2)
+        await asyncio.wait_for(done, 20)
         effects.settle()
     assert tools.runs == 20
     await jobs.drain(2)
@@ -96,7 +96,7 @@ async def test_an_end_of_a_turn_that_redis_missed_is_made_up_for_before_the_next
     async def wish(key: int) -> None:
         done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
         effects.start(ToolCall("c", "book", "{}"), key, CONTEXT, done.set_result)
-        await asyncio.wait_for(done, 2)
+        await asyncio.wait_for(done, 20)
         await jobs.drain(2)
 
     await wish(1)
@@ -115,19 +115,19 @@ async def test_what_a_session_before_has_running_outlasts_the_turns_of_the_next_
     loop = asyncio.get_running_loop()
     first: asyncio.Future[ToolOutcome] = loop.create_future()
     SideEffects(tools, record, jobs, CONTEXT, 1).start(ToolCall("c1", "book", "{}"), 1, CONTEXT, first.set_result)
-    await asyncio.wait_for(tools.begun.wait(), 2)
+    await asyncio.wait_for(tools.begun.wait(), 20)
     resumed = SideEffects(tools, record, jobs, CONTEXT, 2)
     resumed.settle()  # it has told the caller that the outcome is unknown
     second: asyncio.Future[ToolOutcome] = loop.create_future()
     resumed.start(ToolCall("c2", "book", "{}"), 2, CONTEXT, second.set_result)
-    assert await asyncio.wait_for(second, 2) == IN_DOUBT
+    assert await asyncio.wait_for(second, 20) == IN_DOUBT
     tools.gate.set()
-    assert (await asyncio.wait_for(first, 2)).ok
+    assert (await asyncio.wait_for(first, 20)).ok
     await jobs.drain(2)
     assert tools.runs == 1
     third: asyncio.Future[ToolOutcome] = loop.create_future()
     resumed.start(ToolCall("c3", "book", "{}"), 3, CONTEXT, third.set_result)
-    assert (await asyncio.wait_for(third, 2)).output == '"booked"' and tools.runs == 1
+    assert (await asyncio.wait_for(third, 20)).output == '"booked"' and tools.runs == 1
     await jobs.drain(2)
 
 
@@ -140,7 +140,7 @@ async def test_the_record_is_masked_and_the_outcome_is_not(redis: Redis) -> None
     SideEffects(Tools(outcome), effects, jobs, CONTEXT, 1, masks).start(
         ToolCall("c1", "book", '{"account":"1234"}'), 1, CONTEXT, done.set_result
     )
-    assert await asyncio.wait_for(done, 2) == outcome
+    assert await asyncio.wait_for(done, 20) == outcome
     await jobs.drain(2)
     answered = await effects.begin("CA1", 1, "book", '{"account":"1234"}', "other")
     assert answered == Answered(f'{{"account":"{MASK}"}}')
@@ -164,7 +164,7 @@ async def test_a_silent_record_is_not_asked_twice_while_the_caller_waits(redis: 
     async def wish(key: int, arguments: str) -> None:
         done: asyncio.Future[ToolOutcome] = asyncio.get_running_loop().create_future()
         effects.start(ToolCall("c", "book", arguments), key, CONTEXT, done.set_result)
-        assert (await asyncio.wait_for(done, 2)).ok
+        assert (await asyncio.wait_for(done, 20)).ok
 
     await wish(1, '{"first":1}')
     await jobs.drain(2)

@@ -117,7 +117,7 @@ async def test_proof_of_what_was_heard_and_other_items_do_not_wait(
     await asyncio.sleep(0.02)
     assert len(history.puts) == 1
     writer.put(0, reply("One two", heard=1), urgent=True)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await history.waiting.wait()
     writer.put(0, reply("One two three", heard=1))
     writer.put(1, hi(1))

@@ -249,7 +249,7 @@ async def test_followers_end_with_the_process() -> None:
         await asyncio.Event().wait()
 
     await Texting(Texts(), None, Reports([None]), jobs, sleep=for_ever).text(context(), "hello")
-    await asyncio.wait_for(waits.wait(), 5)
+    await asyncio.wait_for(waits.wait(), 20)
     await jobs.drain(0)
     assert len(jobs) == 0
 

@@ -60,11 +60,11 @@ class Sleeper:
         """One sleep is over, and the next one has begun."""
         self._asleep.clear()
         self._steps.release()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self._asleep.wait()
 
     async def asleep(self) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await self._asleep.wait()
 
 

@@ -45,7 +45,7 @@ async def test_independent_checks_run_at_once() -> None:
 
     async def meet(mine: asyncio.Event, other: asyncio.Event) -> Finding:
         mine.set()
-        await asyncio.wait_for(other.wait(), 5)
+        await asyncio.wait_for(other.wait(), 20)
         return ok("met")
 
     checks = [Check("one", lambda: meet(first, second)), Check("two", lambda: meet(second, first))]

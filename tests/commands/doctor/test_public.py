@@ -191,7 +191,7 @@ async def test_a_port_that_says_nothing(client_tls: ssl.SSLContext) -> None:
     async with quiet:
         port = quiet.sockets[0].getsockname()[1]
         finding = await certificate.look(f"https://localhost:{port}", client_tls, deadline=0.1)
-        await asyncio.wait_for(left.wait(), 5)
+        await asyncio.wait_for(left.wait(), 20)
     assert finding.status == "failed" and "does not speak TLS" in finding.detail
 
 

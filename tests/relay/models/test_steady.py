@@ -57,7 +57,7 @@ def make(connect: Connect, server: ModelServer, telemetry: Telemetry) -> Make:
 
 
 async def round_of(model: SteadyModel, request: ModelRequest = REQUEST) -> list[ModelEvent]:
-    async with asyncio.timeout(5), model.stream(request) as stream:
+    async with asyncio.timeout(20), model.stream(request) as stream:
         return [event async for event in stream]
 
 
@@ -97,7 +97,7 @@ async def test_a_late_model_is_raced_and_still_wins(make: Make, server: ModelSer
     late, never = Gate(), Gate()
     server.script(Reply(WORDS, gate=late), Reply("Never.", gate=never), Reply("Never.", gate=Gate()))
     reading = asyncio.create_task(said(make(Deadlines(0.2, 10))))
-    await asyncio.wait_for(never.reached.wait(), 5)
+    await asyncio.wait_for(never.reached.wait(), 20)
     late.set()
     assert await reading == WORDS
     await server.asked[1].ended.wait()
@@ -124,7 +124,7 @@ async def test_being_late_is_answered_by_few_requests(make: Make, server: ModelS
     last = Gate()
     server.script(Reply("a", gate=Gate()), Reply("b", gate=Gate()), Reply(WORDS, gate=last))
     reading = asyncio.create_task(said(make(Deadlines(0.02, 10))))
-    await asyncio.wait_for(last.reached.wait(), 5)
+    await asyncio.wait_for(last.reached.wait(), 20)
     await asyncio.sleep(0.1)  # five deadlines more
     assert len(server.asked) == 3
     last.set()
@@ -136,7 +136,7 @@ async def test_a_tool_call_that_is_being_written_is_an_answer(make: Make, server
     gate = Gate()
     server.script(Reply(tools=[ToolUse("look", '{"at":"the clock"}')], gate=gate, gate_at=1))
     reading = asyncio.create_task(round_of(make(Deadlines(1.0, 10))))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     await asyncio.sleep(1.1)
     gate.set()
     assert any(isinstance(event, ToolCall) for event in await reading)
@@ -149,7 +149,7 @@ async def test_an_agent_has_deadlines_of_its_own(make: Make, server: ModelServer
     server.script(Reply(WORDS, gate=gate))
     request = replace(REQUEST, first_token_deadline=10)
     reading = asyncio.create_task(said(make(Deadlines(0.05, 10)), request))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     await asyncio.sleep(0.1)
     gate.set()
     assert await reading == WORDS
@@ -163,7 +163,7 @@ async def test_a_model_that_thinks_has_longer(make: Make, server: ModelServer) -
     request = replace(REQUEST, reasoning="low")
     began = time.monotonic()
     reading = asyncio.create_task(said(make(Deadlines(0.1, 10)), request))
-    await asyncio.wait_for(late.reached.wait(), 5)
+    await asyncio.wait_for(late.reached.wait(), 20)
     assert server.asked[1].at - began > 0.1 * THINKING - 0.01
     gate.set()
     assert await reading == WORDS
@@ -376,13 +376,13 @@ async def test_a_cancel_closes_every_request(make: Make, server: ModelServer) ->
     first, second = Gate(), Gate()
     server.script(Reply(WORDS, gate=first), Reply(WORDS, gate=second))
     reading = asyncio.create_task(said(make(SOON)))
-    await asyncio.wait_for(second.reached.wait(), 5)
+    await asyncio.wait_for(second.reached.wait(), 20)
     reading.cancel()
     await asyncio.wait([reading])
     assert reading.cancelled()
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "model request"]
     for request in server.asked:
-        await asyncio.wait_for(request.ended.wait(), 5)
+        await asyncio.wait_for(request.ended.wait(), 20)
     assert [request.closed_early for request in server.asked[:2]] == [True, True]
 
 
@@ -392,7 +392,7 @@ async def test_leaving_in_the_middle_closes_the_request(make: Make, server: Mode
     async with make().stream(REQUEST) as stream:
         assert await anext(stream) == ""
         assert str(await anext(stream)).strip() == "We"
-    await asyncio.wait_for(server.asked[0].ended.wait(), 5)
+    await asyncio.wait_for(server.asked[0].ended.wait(), 20)
     assert server.asked[0].closed_early
 
 

@@ -55,7 +55,7 @@ def words(text: str = "Hello") -> str:
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not true():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
@@ -191,7 +191,7 @@ async def stopped(server: ModelServer, model: WebsocketModel, gate: Gate) -> Gat
 async def test_an_interrupt_ends_the_reply(server: ModelServer, model: WebsocketModel) -> None:
     """The provider is told by the response's id; the socket stays and its lanes go on being used."""
     stale = await interrupted(server, model)
-    await asyncio.wait_for(stale.ended.wait(), 5)
+    await asyncio.wait_for(stale.ended.wait(), 20)
     assert (stale.closed_early, stale.sent, server.sockets.cancelled) == (True, 1, 1)
     assert [await heard(model, f"n{n}") for n in range(70)] == [words(f"n{n}") for n in range(70)]
     assert (server.sockets.opened, server.sockets.asked, set(ways(server))) == (2, 2, {"WS"})
@@ -246,7 +246,7 @@ async def test_a_lane_that_speaks_on_retires_its_socket(
         assert server.asked[-1].connection not in (stale.connection, 0)
         companion.set()
         assert [event async for event in beside if isinstance(event, str)] == ["is ", "sunny."]
-    await asyncio.wait_for(stale.ended.wait(), 5)
+    await asyncio.wait_for(stale.ended.wait(), 20)
     assert (stale.closed_early, server.sockets.open) == (True, 1)
     assert set(ways(server)) == {"WS"}
 
@@ -258,14 +258,14 @@ async def test_a_reply_that_has_not_begun_is_ended_when_it_does(server: ModelSer
     gate = Gate()
     server.script(Reply(LONG, gates={-1: gate, 1: Gate()}))
     turn = asyncio.create_task(heard(model))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     turn.cancel()
     await asyncio.wait([turn])
     assert turn.cancelled()
     assert await heard(model, "next") == words("next")
     assert server.sockets.cancelled == 0
     gate.set()
-    await asyncio.wait_for(server.asked[0].ended.wait(), 5)
+    await asyncio.wait_for(server.asked[0].ended.wait(), 20)
     assert (server.asked[0].closed_early, server.sockets.cancelled, server.sockets.open) == (True, 1, 1)
 
 
@@ -279,7 +279,7 @@ async def test_an_abandoned_request_that_fails_is_over(
     gate = Gate()
     server.script(Reply(gates={-1: gate}, fault=Fault.limited()))
     turn = asyncio.create_task(heard(model))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     turn.cancel()
     await asyncio.wait([turn])
     gate.set()
@@ -298,7 +298,7 @@ async def test_a_refused_cancel_disturbs_nobody(server: ModelServer, line: Line)
     async with model.stream(asking("Tell me all")) as stream:
         assert await anext(stream) == LONG[0]
         turn = asyncio.create_task(heard(model))
-        await asyncio.wait_for(beside.reached.wait(), 5)
+        await asyncio.wait_for(beside.reached.wait(), 20)
     await until(lambda: server.sockets.cancelled)
     assert await heard(model, "next") == words("next")
     beside.set()
@@ -356,7 +356,7 @@ async def test_a_socket_ends_before_the_first_word(end: str, server: ModelServer
     gate, sent = Gate(), []
     server.script(Reply("Never heard.", gate=gate))
     turn = asyncio.create_task(heard(model, on_sent=lambda: sent.append(1)))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     if end == "expire":
         await server.sockets.expire()
     else:
@@ -372,7 +372,7 @@ async def test_a_socket_ends_in_the_middle(end: str, server: ModelServer, model:
     server.script(Reply(["One ", "two ", "three."], gate=gate, gate_at=2))
     async with model.stream(asking("Count")) as stream:
         assert await anext(stream) == "One "
-        await asyncio.wait_for(gate.reached.wait(), 5)
+        await asyncio.wait_for(gate.reached.wait(), 20)
         if end == "expire":
             await server.sockets.expire()
         else:
@@ -475,7 +475,7 @@ async def test_it_is_tried_again_later(server: ModelServer, line: Line, monkeypa
         await heard(model)
         return ways(server)[-1] == "WS"
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not await by_websocket():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
@@ -690,7 +690,7 @@ async def test_close_with_a_request_that_was_not_answered(server: ModelServer, l
     gate = Gate()
     server.script(Reply("Never heard.", gate=gate, gate_at=-1))
     turn = asyncio.create_task(heard(model))
-    await asyncio.wait_for(gate.reached.wait(), 5)
+    await asyncio.wait_for(gate.reached.wait(), 20)
     await model.close()
     assert [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("model-")] == []
     with pytest.raises(ModelCut):

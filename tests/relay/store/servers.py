@@ -101,7 +101,7 @@ def fragile_redis(*options: object, port: int = 0) -> Iterator[FragileRedis]:
             server.stop()
 
 
-def eventually(holds: Callable[[], object], what: str, within: float = 10.0, every: float = 0.01) -> None:
+def eventually(holds: Callable[[], object], what: str, within: float = 20.0, every: float = 0.01) -> None:
     deadline = time.monotonic() + within
     while not holds():
         assert time.monotonic() < deadline, f"not in time: {what}"

@@ -41,7 +41,7 @@ async def two(redis: Redis, *, within: float = 1.0) -> AsyncIterator[tuple[Proce
         listens = asyncio.Event()
         each.subscription.watch(lambda listening, listens=listens: listens.set())
         each.subscription.start()
-        await asyncio.wait_for(listens.wait(), 5)
+        await asyncio.wait_for(listens.wait(), 20)
     yield processes
     for each in processes:
         await each.subscription.close()

@@ -25,7 +25,7 @@ async def test_an_event_reaches_this_process_and_all_others(redis: Redis) -> Non
             assert here == [{**TURN, "worker": "desk-1"}]
             await pipeline.execute()
         messages: list[dict[str, Any]] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not any(message["type"] == "message" for message in messages):
                 if (message := await elsewhere.get_message(timeout=1)) is not None:
                     messages.append(message)

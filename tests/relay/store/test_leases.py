@@ -47,7 +47,7 @@ async def test_turns_follow_in_the_order_they_came(leases: Leases, elsewhere: Le
             inside -= 1
 
     async def first_waits() -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while not any(key.startswith(b"w:") for key in await redis.hkeys(lease_key("c"))):  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 

@@ -207,7 +207,7 @@ async def test_failures_are_counted_and_told_once() -> None:
     figures = Figures(away, telemetry, "one", every=0)
     with capture_logs() as logs:
         figures.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while total(telemetry.figures_failed) < 3:  # noqa: ASYNC110
                 await asyncio.sleep(0.001)
         await figures.close(1)

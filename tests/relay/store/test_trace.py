@@ -99,7 +99,7 @@ async def test_whoever_watches_is_told(redis: Redis) -> None:
         async with process(redis) as here:
             here.add(BEGUN, turn(), ENDED)
         heard: list[Event] = []
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while len(heard) < 3:
                 message = await elsewhere.get_message(ignore_subscribe_messages=True, timeout=1)
                 if message is not None:
