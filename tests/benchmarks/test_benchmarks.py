@@ -231,7 +231,7 @@ async def test_idle_calls_stay(tmp_path: Path) -> None:
 async def test_speculation_has_its_baseline_in_the_same_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same turns with and without: one request where the final prompt confirms, two where it does not."""
     monkeypatch.setattr("benchmarks.speculation.PAUSE", (0.0, 0.01))
-    await speculation(Speaking(calls=2, turns=2, first="0.05", pace="0.001", tokens=3, gap=0.05))
+    await speculation(Speaking(calls=2, turns=2, first="0.05", pace="0.001", tokens=3, gap=0.25))
     saved = orjson.loads((tmp_path / "results" / "speculation.json").read_bytes())
     turns = ("confirmed_without", "confirmed_ahead", "changed_without", "changed_ahead")
     assert [saved[each]["turns"] for each in turns] == [4, 4, 4, 4]

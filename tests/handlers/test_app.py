@@ -366,7 +366,9 @@ async def test_a_call_is_measured(relay: Running) -> None:
         "cached": 410,
         "output": 27,
     }
-    await until(relay, "relay_event_loop_lag_seconds_count", 1)
+    async with asyncio.timeout(20):
+        while not (await measured(relay)).get("relay_event_loop_lag_seconds_count"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_the_segments_of_a_turn_sum_to_its_first_text(relay: Running) -> None:
