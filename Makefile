@@ -33,7 +33,7 @@ call: ## talk to it in the terminal, as a caller (ARGS="--agent NAME")
 test: ## lint, types and all tests
 	$(DEV)
 	@$(MAKE) --no-print-directory check
-	PYTHONDONTWRITEBYTECODE= $(VENV)/pytest --numprocesses 4 --dist worksteal $(ARGS)
+	PYTHONDONTWRITEBYTECODE= $(VENV)/pytest --numprocesses 5 --dist worksteal $(ARGS)
 
 lint: ## lint and types
 	$(DEV)
