@@ -18,7 +18,7 @@ from tests.handlers.standins import serving
 from tests.handlers.test_status import status
 from tests.handlers.test_twilio_status import GATE, form, post
 from tests.handlers.voice_phone import phone
-from tests.relay.store.servers import FragileRedis, patient
+from tests.relay.store.servers import FragileRedis
 
 CONNECTIONS, AT_ONCE = 4, 8
 Post = Callable[[bool], Awaitable[int]]
@@ -27,7 +27,7 @@ Post = Callable[[bool], Awaitable[int]]
 
 @pytest.fixture
 async def redis(fragile: FragileRedis) -> AsyncIterator[Redis]:
-    client = connect(patient(fragile.url), connections=CONNECTIONS)
+    client = connect(fragile.url, connections=CONNECTIONS)
     yield client
     await client.aclose()
 
@@ -67,7 +67,7 @@ async def test_what_cannot_be_stored(
         assert await report(False) < 300
         fault(fragile)
 
-        async with asyncio.timeout(30):  # half of what the client would wait
+        async with asyncio.timeout(10):  # a hang is longer, and a busy machine may take more than the second
             assert {*await asyncio.gather(*(report(True) for _ in range(AT_ONCE)))} == {503}
         if fault is FragileRedis.stop:
             fragile.start()

@@ -65,7 +65,7 @@ async def test_an_operation_is_observed_once_by_its_end() -> None:
     telemetry = Telemetry()
     async with ModelServer() as server:
         server.script(
-            Reply(["One ", "two ", "three."], pace=0.02, usage=(100, 40, 7)),
+            Reply(["One ", "two ", "three."], pace=0.2, usage=(100, 40, 7)),
             Reply(tools=[ToolUse("look", "{}")], usage=(50, 0, 5)),
         )
         client = make_client(server.url, "key")
@@ -79,7 +79,7 @@ async def test_an_operation_is_observed_once_by_its_end() -> None:
         extra = ("",) if "duration" in name else ()
         assert found[f"{name}_count", "usual", *extra] == found[f"{name}_count", "another", *extra] == 1
     assert found["operation_time_per_output_chunk_seconds_count", "usual"] == 1
-    assert 0.009 < found["operation_time_per_output_chunk_seconds_sum", "usual"] < 1
+    assert 0.05 < found["operation_time_per_output_chunk_seconds_sum", "usual"] < 20
     assert found["operation_duration_seconds_sum", "usual", ""] > 0.04
     assert found["token_usage_sum", "usual", "input"] == 100
     assert found["token_usage_sum", "usual", "output"] == 7
