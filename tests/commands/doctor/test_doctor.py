@@ -14,10 +14,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import pytest
 from redis.asyncio import Redis
 
 from commands.doctor.plan import NAMES
+from handlers.health import AWAY, READY
 from phone.model import ModelServer
 from tests.calls.front import Front
 from tests.commands.invoking import invoke
@@ -116,6 +118,16 @@ WARNED = ["public URL", "addendum"]
 """What a house on loopback is told where all is well."""
 
 
+async def reaches_all(url: str) -> None:
+    """The relay at this address has found its model and its Redis: on a busy machine not before it listens."""
+    async with asyncio.timeout(DEADLINE), aiohttp.ClientSession() as http:
+        while True:
+            async with http.get(url + READY) as answer:
+                if AWAY not in (await answer.json()).values():
+                    return
+            await asyncio.sleep(0.05)
+
+
 async def test_a_relay_in_order(
     redis_url: str,
     redis: Redis,
@@ -127,6 +139,7 @@ async def test_a_relay_in_order(
     async with in_order(redis_url, tmp_path, server_tls, authority_file) as house:
         async with serving(tmp_path / "data", cwd=tmp_path, **house.environ) as server:
             house.front.fail_over(server.url)
+            await reaches_all(server.url)
             process = await asyncio.create_subprocess_exec(
                 RELAY, "doctor", "--json", cwd=tmp_path, env=INHERITED | house.environ, stdout=-1, stderr=-1
             )
