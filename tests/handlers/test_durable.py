@@ -67,7 +67,7 @@ async def test_what_cannot_be_stored(
         assert await report(False) < 300
         fault(fragile)
 
-        async with asyncio.timeout(10):  # a hang is longer, and a busy machine may take more than the second
+        async with asyncio.timeout(4):  # the promise is a second; so many at once on a busy machine take longer
             assert {*await asyncio.gather(*(report(True) for _ in range(AT_ONCE)))} == {503}
         if fault is FragileRedis.stop:
             fragile.start()
