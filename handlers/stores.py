@@ -12,6 +12,8 @@ from handlers.tours import read_house
 from relay.closing import USUAL_PACE
 from relay.store.archive import Archive
 from relay.store.callers import Callers
+from relay.store.chat_log import ChatLog
+from relay.store.chat_tickets import ChatTickets
 from relay.store.due import Due
 from relay.store.events import Events
 from relay.store.forgetting import Forgetter, Forgetting
@@ -21,6 +23,7 @@ from relay.store.messages import Messages
 from relay.store.monitor import Monitor
 from relay.store.orders import Orders
 from relay.store.people import People
+from relay.store.presence import Presence
 from relay.store.spending import Spending
 from relay.store.tours import Tours
 from relay.store.trace import Traces
@@ -48,6 +51,9 @@ class Stores:
     callers: Callers | None
     spending: Spending
     monitor: Monitor
+    chat_log: ChatLog
+    chat_tickets: ChatTickets
+    presence: Presence
     forgetting: Forgetting
 
 
@@ -62,12 +68,15 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
     messages, orders, tours = Messages(redis), Orders(redis, anonymous_ttl=kept), Tours(redis, house.zone)
     # What limits have left of a person is forgotten whether or not they are set by now.
     hourly, spending = Callers(redis, settings.calls_per_person_hour or 0), Spending(redis)
+    presence, chat_tickets = Presence(redis), ChatTickets(redis)
     others: dict[str, Forgetter] = {
         "messages": messages,
         "orders": orders,
         "tours": tours,
         "calls counted": hourly,
         "tokens counted": spending,
+        "chat sockets": presence,
+        "chat tickets": chat_tickets,
     }
     return Stores(
         people=people,
@@ -83,6 +92,9 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
         callers=hourly if settings.calls_per_person_hour else None,
         spending=spending,
         monitor=Monitor(redis, longest=archive.longest, now_ms=epoch_ms),
+        chat_log=ChatLog(redis, ttl=settings.text_history_days * 86400),
+        chat_tickets=chat_tickets,
+        presence=presence,
         forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),
     )
 
