@@ -26,6 +26,7 @@ from relay.store.people import People, Person, is_known, person_id
 T = TypeVar("T")
 
 SHOWN_CALLS = 20
+VISITOR = re.compile(r"(?:chat:)?(v_[A-Za-z0-9_-]+)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,24 @@ class Stores:
 
 
 class Number(click.ParamType[str]):
-    """A telephone number, written as people write one; its person's id."""
+    """A telephone number, written as people write one, or the name of a visitor of the live chat; its person's id."""
 
     name = "number"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if found := VISITOR.fullmatch(value.strip()):
+            return person_id("chat", found[1], "")
         number = re.sub(r"[\s().\-/]", "", value)
         if number.startswith("00"):
             number = "+" + number[2:]
         person = person_id("phone", number, "")
         if not is_known(person):
-            self.fail(f"{value!r} is not a telephone number with its country, such as +15551234567.", param, ctx)
+            self.fail(
+                f"{value!r} is neither a telephone number with its country, such as +15551234567, "
+                "nor the name of a visitor, v_...",
+                param,
+                ctx,
+            )
         return person
 
 

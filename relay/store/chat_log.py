@@ -11,7 +11,7 @@ missing is told to load the conversation anew. One process at a time adds to a c
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -52,13 +52,19 @@ class ChatLog:
         lost: Callable[[int], object] = lambda count: None,
         window: float = WINDOW,
         most: int = MOST_WAITING,
+        patience: Sequence[float] = PATIENCE,
     ) -> None:
         self._redis = redis
+        self._patience = patience
         self._ttl_ms = int(ttl * 1000)
         self._begin = script(redis, "chat_begin", fenced=False)
         self._writer = ChatWriter(redis, lost=lost, window=window, most=most)
         self._followers: dict[str, set[_Follower]] = {}
         self._follows = Jobs(MOST_FOLLOWED)
+
+    def __len__(self) -> int:
+        """Frames that wait to be written."""
+        return len(self._writer)
 
     def listen(self, subscription: Subscription) -> None:
         """Followers are told of what other processes, and this one, have written."""
@@ -122,7 +128,7 @@ class ChatLog:
         if not 0 <= after <= GREATEST:
             return None
         await self._writer.flush(conversation)
-        for pause in (*PATIENCE, None):
+        for pause in (*self._patience, None):
             before, following = await self._around(conversation, after)
             coming = before is not None and before.last < after and not before.over and not following
             if not coming or pause is None:

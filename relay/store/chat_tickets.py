@@ -32,16 +32,24 @@ def tickets_key(visitor: str) -> str:
     return f"chat:{{{visitor}}}:tickets"
 
 
-class ChatTickets:
-    """``now``: seconds since 1970. Every method raises StoreError: then nobody comes in."""
+def new_secret() -> str:
+    return secrets.token_urlsafe(32)
 
-    def __init__(self, redis: Redis, *, now: Callable[[], float] = time.time) -> None:
+
+class ChatTickets:
+    """``now``: seconds since 1970. ``secret``: makes what nobody can guess. Every method raises StoreError: then
+    nobody comes in."""
+
+    def __init__(
+        self, redis: Redis, *, now: Callable[[], float] = time.time, secret: Callable[[], str] = new_secret
+    ) -> None:
         self._redis = redis
         self._now = now
+        self._secret = secret
 
     async def issue(self, visitor: str) -> str:
         """A ticket for this visitor, whose name is one of ours. A cancel leaves one that nobody knows."""
-        ticket = f"{visitor}.{secrets.token_urlsafe(32)}"
+        ticket = f"{visitor}.{self._secret()}"
         now, key = int(self._now() * 1000), tickets_key(visitor)
         until = now + int(LIVES * 1000)
         with translate():

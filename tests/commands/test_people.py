@@ -15,15 +15,19 @@ from redis.asyncio import Redis
 from commands.main import cli
 from phone.caller import FAST, Caller
 from relay.store.archive import Archive
+from relay.store.chat_log import ChatLog
+from relay.store.chat_tickets import ChatTickets
 from relay.store.client import connect
 from relay.store.due import Due
 from relay.store.embedded import EmbeddedRedis
 from relay.store.history import History
 from relay.store.people import EarlierCall, People
+from relay.store.presence import Presence
 from tests.commands.serving import INHERITED, RELAY, serving
 
 NUMBER = "+15551234567"
 ANN = f"phone:{NUMBER}"
+VISITOR = "v_" + "A" * 44
 AT = 1_700_000_000_000
 
 Relay = Callable[..., Result]
@@ -117,6 +121,32 @@ def test_forgetting_leaves_nothing(relay: Relay, redis_url: str) -> None:
     assert (again.exit_code, again.output.startswith("Nobody is known")) == (0, True)
 
 
+@pytest.mark.parametrize("name", [VISITOR, f"chat:{VISITOR}"])
+def test_a_visitor_of_the_live_chat_is_forgotten(relay: Relay, redis_url: str, name: str) -> None:
+    """By the name their browser keeps: what they wrote and were sent, the socket they are on, tickets they have."""
+    in_store(redis_url, visitor)
+    shown = relay("show", name)
+    assert f"known as  chat:{VISITOR}" in shown.output.splitlines()
+    gone = relay("forget", name, "--yes")
+    assert {"      1  conversations", "      1  chat sockets", "      1  chat tickets"} <= {*gone.output.splitlines()}
+    assert in_store(redis_url, everything) == []
+
+
+async def visitor(redis: Redis) -> None:
+    """Somebody who is chatting."""
+    await Archive(redis, ttl=3600).record("chat-1", f"chat:{VISITOR}", AT)
+    history = History(redis, 3600)
+    await history.load("chat-1", AT)
+    await history.put("chat-1", AT, [], {"agent": "desk", "channel": "chat"})
+    chats = ChatLog(redis, ttl=3600)
+    chats.start()
+    await chats.begin("chat-1")
+    chats.add("chat-1", 1, b'{"type":"delta","text":"Hi"}')
+    await chats.close(5)
+    await Presence(redis).enter(VISITOR, "a socket", lambda: None)
+    await ChatTickets(redis).issue(VISITOR)
+
+
 def test_nobody_is_no_error(relay: Relay) -> None:
     """A number that has never called."""
     for words in (("show", NUMBER), ("memory", NUMBER, "off")):
@@ -130,7 +160,7 @@ def test_a_number_that_is_none(relay: Relay, command: str, number: str) -> None:
     """It is said what one looks like; nothing is asked or touched."""
     refused = relay(command, number)
     assert refused.exit_code == 2
-    assert "is not a telephone number with its country, such as +15551234567." in refused.output
+    assert "neither a telephone number with its country, such as +15551234567," in refused.output
 
 
 def test_one_person_may_be_exempt_from_memory(relay: Relay, redis_url: str) -> None:

@@ -25,6 +25,8 @@ from relay.replay import digest
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus
+from relay.store.chat_log import ChatLog
+from relay.store.chat_tickets import ChatTickets
 from relay.store.client import connect
 from relay.store.debates import Debates
 from relay.store.due import Due
@@ -35,6 +37,7 @@ from relay.store.messages import Messages
 from relay.store.orders import Draft, OrderLine, Orders
 from relay.store.outbound import OutboundCalls
 from relay.store.people import EarlierCall, People
+from relay.store.presence import Presence
 from relay.store.spending import EVERYBODY, Spending
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.tours import Slot, Tours
@@ -75,6 +78,9 @@ STATE = {
     "session": "VX1",
     "lost": "",
 }
+CHAT, VISITOR = "chat-1", "v_" + "A" * 44
+FRAMES = tuple(b'{"type":"delta","turn":"t1","seq":%d,"text":"Hi"}' % seq for seq in (1, 2, 3))
+SECRET = "s" * 43
 REPORT = orjson.dumps({"call_sid": CALL, "outcome": "completed"})
 
 
@@ -119,8 +125,22 @@ async def store_all(redis: Redis) -> None:
     await Debates(redis).claim("a key", DEBATE, "fingerprint")
     await TicketRecord(redis).use("a ticket", "VX1", 120)
     await Callers(redis, 5).take(PERSON, CALL, EPOCH / 1000)
+    await live_chat(redis)
     for person in (PERSON, EVERYBODY):
         await Spending(redis).add(DAY, person, 100, process="one", number=1)
+
+
+async def live_chat(redis: Redis) -> None:
+    """A visitor who is here, has a ticket that is not used, and was sent a turn; another turn is open."""
+    chats = ChatLog(redis, ttl=KEPT)
+    chats.start()
+    await chats.begin(CHAT)
+    for seq, frame in enumerate(FRAMES, 1):
+        chats.add(CHAT, seq, frame, ends=frame is FRAMES[-1])
+    await chats.begin(CHAT)
+    await chats.close(5)
+    await Presence(redis).enter(VISITOR, "a socket", lambda: None)
+    await ChatTickets(redis, now=lambda: EPOCH / 1000, secret=lambda: SECRET).issue(VISITOR)
 
 
 async def dump(redis: Redis) -> dict[str, Any]:
@@ -130,6 +150,7 @@ async def dump(redis: Redis) -> dict[str, Any]:
         b"hash": redis.hgetall,
         b"set": redis.smembers,
         b"zset": lambda key: redis.zrange(key, 0, -1, withscores=True),
+        b"stream": redis.xrange,
     }
     found = {}
     for key in sorted([key async for key in redis.scan_iter()]):
@@ -148,6 +169,9 @@ async def restore(redis: Redis, stored: dict[str, Any]) -> None:
                 await cast(Any, redis.hset(key, mapping=value))
             case "set":
                 await cast(Any, redis.sadd(key, *value))
+            case "stream":
+                for place, fields in value:
+                    await redis.xadd(key, fields, id=place)
             case _:
                 await redis.zadd(key, {member: score for member, score in value})
 

@@ -25,6 +25,8 @@ from relay.manner import Manner, load_changes
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus, call_key
+from relay.store.chat_log import JUMP, ChatLog
+from relay.store.chat_tickets import ChatTickets
 from relay.store.debates import Claimed, Debates
 from relay.store.due import Due
 from relay.store.effects import Answered, Begun, Effects, InDoubt, effects_key
@@ -33,15 +35,18 @@ from relay.store.messages import Messages
 from relay.store.orders import Orders, orders_key
 from relay.store.outbound import OutboundCalls
 from relay.store.people import EarlierCall, People, Person, person_key
+from relay.store.presence import Presence
 from relay.store.spending import EVERYBODY, Spending
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.tours import Tours
 from tests.upgrade.record import (
     CALL,
+    CHAT,
     DAY,
     DEBATE,
     DRAFT,
     EPOCH,
+    FRAMES,
     ITEMS,
     KEPT,
     KEY,
@@ -50,8 +55,10 @@ from tests.upgrade.record import (
     OTHER,
     PERSON,
     REPORT,
+    SECRET,
     STATE,
     TOUR,
+    VISITOR,
     restore,
     store_all,
 )
@@ -155,6 +162,19 @@ async def what_a_person_has_used(redis: Redis) -> None:
     assert await spending.add(DAY, PERSON, 100, process="one", number=1) == 100
 
 
+async def live_chats(redis: Redis) -> None:
+    chats = ChatLog(redis, ttl=KEPT, patience=())
+    assert await chats.since(CHAT, 1) == [*enumerate(FRAMES, 1)][1:]
+    assert (await chats.settled(CHAT), await chats.since(CHAT, 4)) == (3, None)
+    assert await chats.begin(CHAT) == 3 + JUMP
+    presence = Presence(redis)
+    assert await presence.renew(VISITOR, "a socket")
+    assert not await presence.renew(VISITOR, "another")
+    tickets = ChatTickets(redis, now=lambda: EPOCH / 1000)
+    ticket = f"{VISITOR}.{SECRET}"
+    assert [await tickets.reader(ticket), await tickets.redeem(ticket)] == [VISITOR, VISITOR]
+
+
 Check = Callable[[Redis], Awaitable[None]]
 CHECKS: dict[Check, set[str]] = {
     conversation: {"conversation:*:items", "conversation:*:state"},
@@ -171,6 +191,7 @@ CHECKS: dict[Check, set[str]] = {
     calls_we_place: {"{outbound}:minute", "{outbound}:key:*"},
     requests_of_debates: {"debate:*:key"},
     tickets: {"ticket:*"},
+    live_chats: {"conversation:*:log", "chat:*", "chat:*:tickets"},
     what_a_person_has_used: {"person:*:hour", "person:*:tokens", "{tokens}:all"},
 }
 """Who reads what: the kinds of keys."""
