@@ -8,6 +8,7 @@ from aiohttp import web
 
 from config.settings import Settings
 from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
+from handlers.chat_history import HISTORY
 from handlers.dashboard_access import DASHBOARD, Access
 from handlers.dashboard_api import add_rest
 from handlers.dashboard_login import Login
@@ -35,7 +36,7 @@ TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS
 
 CREDENTIALS = {
     **dict.fromkeys((*TWILIO, FALLBACK), (SIGNATURE_HEADER,)),
-    **dict.fromkeys((OUTBOUND, METRICS), ("Authorization",)),
+    **dict.fromkeys((OUTBOUND, METRICS, HISTORY), ("Authorization",)),
     f"{DASHBOARD}/": ("Authorization", "Cookie"),
 }
 """The headers in which a route looks for a credential, or all routes with the same first part; on all other routes

@@ -16,6 +16,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import groupby
 from types import MappingProxyType
 from typing import Any
 
@@ -39,14 +40,24 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A conversation as it stands. ``begun``: ms since 1970."""
+    """A conversation as it stands: what was said, each at its position, and what is noted. ``begun``: ms since 1970."""
 
-    items: list[Item] = field(repr=False)
+    entries: Sequence[tuple[int, Item]] = field(repr=False)
     state: Mapping[str, str] = field(repr=False)
+
+    @property
+    def items(self) -> list[Item]:
+        return [item for _, item in self.entries]
 
     @property
     def begun(self) -> int:
         return int(self.state.get("begun") or 0)
+
+    def turns(self) -> list[tuple[str, list[Item]]]:
+        """What was said, turn by turn, each with its name; "" where that is not known (any more), for one or more."""
+        names = {at: name for _, first, count, name in _keys(self.state) for at in range(first, first + count)}
+        named = groupby(self.entries, key=lambda entry: names.get(entry[0], ""))
+        return [(name, [item for _, item in entries]) for name, entries in named]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +175,7 @@ class Chats:
         kept = await self._archive.read(conversation)
         if kept.state.get("channel") != self.channel:
             return None
-        return Stored(await self._archive.items(conversation), kept.state)
+        return Stored(await self._archive.entries(conversation), kept.state)
 
     async def put(self, turn: OpenTurn, done: Done, base: int) -> None:
         """As ``OpenTurn.put``; ``base``: where its first item goes."""

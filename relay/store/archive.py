@@ -122,9 +122,13 @@ class Archive:
 
     async def items(self, conversation: str) -> list[Item]:
         """What was said, in order, unrepaired (see ``history.repair``). Raises StoreError."""
+        return [item for _, item in await self.entries(conversation)]
+
+    async def entries(self, conversation: str) -> list[tuple[int, Item]]:
+        """The same, each with its position."""
         with translate():
-            found: Any = await self._redis.zrange(items_key(conversation), -MOST_ITEMS, -1)
-        return [item for raw in found if (item := load_item(raw)) is not None]
+            found: Any = await self._redis.zrange(items_key(conversation), -MOST_ITEMS, -1, withscores=True)
+        return [(int(position), item) for raw, position in found if (item := load_item(raw)) is not None]
 
     async def note(self, conversation: str, /, ttl: float = 0.0, **fields: str | int) -> None:
         """Notes what was done after the conversation; kept as long as it, or ``ttl`` seconds. Raises StoreError."""
@@ -145,7 +149,7 @@ class Archive:
 
     async def delete(self, conversation: str) -> None:
         """Removes what this process writes of a conversation. Raises StoreError."""
-        names = ("items", "state", "effects", "trace", "call", "after", "report")
+        names = ("items", "state", "effects", "trace", "call", "after", "report", "log")
         with translate():
             await self._redis.delete(*(f"conversation:{{{conversation}}}:{name}" for name in names))
 

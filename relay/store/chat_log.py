@@ -1,7 +1,8 @@
 """What a chat was sent, kept for sockets that were lost: a socket that comes back, to whichever process, is sent the
 frames it has not seen, and sees those that are still being made.
 
-``conversation:{id}:log``    stream of frames (``chat_entries.py``), capped; kept as long as the conversation
+``conversation:{id}:log``    stream of frames (``chat_entries.py``), capped; kept as long as the conversation, and for
+                            an hour in its first turn: of one that is never put, nobody would find it to forget it
 
 It is written behind the sockets (``chat_writer.py``). Nothing is lost with it but the resuming: who is not sent what is
 missing is told to load the conversation anew. One process at a time adds to a conversation, the one that has its lease;
@@ -21,6 +22,7 @@ from relay.jobs import Jobs
 from relay.store.chat_entries import Entry, Frame, load_entry, log_key, unseen
 from relay.store.chat_writer import BELL, MOST_KEPT, MOST_WAITING, WINDOW, ChatWriter
 from relay.store.client import translate
+from relay.store.history import state_key
 from relay.store.scripts import script
 from relay.store.subscription import Subscription
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 JUMP = 1_000_000  # more frames than a process sends that nobody writes
 PATIENCE = (0.05, 0.1, 0.25)  # seconds between the looks for what a client has seen and its process is about to write
 AGAIN = 0.5  # seconds after which who follows looks again, where Redis was away
+FIRST_KEPT_MS = 3_600_000
 PAGE = 100  # entries read at once, backwards
 MOST_FOLLOWED = 10_000
 GREATEST = 2**53  # number of a frame: as far as JavaScript counts
@@ -89,7 +92,12 @@ class ChatLog:
         StoreError; then, as after a cancel, it may be called again."""
         await self._writer.flush(conversation)
         with translate():
-            return int(await self._begin(keys=[log_key(conversation)], args=[JUMP, MOST_KEPT, self._ttl_ms]))
+            return int(
+                await self._begin(
+                    keys=[log_key(conversation), state_key(conversation)],
+                    args=[JUMP, MOST_KEPT, self._ttl_ms, min(self._ttl_ms, FIRST_KEPT_MS)],
+                )
+            )
 
     def add(self, conversation: str, seq: int, frame: bytes, *, ends: bool = False) -> None:
         """A frame, one line of JSON, with the number behind that of the last one. ``ends``: it is the last one of its

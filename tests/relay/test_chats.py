@@ -173,3 +173,15 @@ def test_what_people_read() -> None:
         UserItem("Thanks"),
     ]
     assert said(items) == [("user", "Book it"), ("assistant", "One moment.\n\nDone."), ("user", "Thanks")]
+
+
+async def test_what_was_said_is_told_turn_by_turn(house: House) -> None:
+    """Each turn by its name; those whose name nobody knows stand together."""
+    await house.say("One", "1", key="a", turn="t1")
+    await house.say("Two", "2")
+    await house.say("Three", "3")
+    await house.say("Four", "4", key="b", turn="t4")
+    stored = await house.chats.read("c")
+    assert stored is not None
+    told = [(name, texts(items)) for name, items in stored.turns()]
+    assert told == [("t1", ["One", "1"]), ("", ["Two", "2", "Three", "3"]), ("t4", ["Four", "4"])]

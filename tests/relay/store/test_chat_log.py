@@ -17,6 +17,7 @@ from relay.errors import StoreError
 from relay.store.chat_entries import log_key
 from relay.store.chat_log import JUMP, ChatLog
 from relay.store.client import connect
+from relay.store.history import state_key
 from relay.store.subscription import Subscription
 from tests.calls.checks import eventually
 from tests.relay.store.servers import FragileRedis
@@ -119,6 +120,16 @@ async def test_frames_are_read_from_where_somebody_is(one: Process, two: Process
         assert await reader.log.last(CHAT) == 6
     assert await redis.xlen(log_key(CHAT)) == 4
     assert 50_000 < await redis.pttl(log_key(CHAT)) <= 60_000
+
+
+async def test_a_log_is_kept_as_long_as_its_conversation(redis: Redis) -> None:
+    """Of one that is not there yet, and may never be, for an hour; counted from when a turn began."""
+    async with process(redis, ttl=86_400.0) as one:
+        await one.turn(1)
+        assert 3_590_000 < await redis.pttl(log_key(CHAT)) <= 3_600_000
+        await redis.hset(state_key(CHAT), "agent", "desk")
+        await one.turn(1)
+        assert 86_390_000 < await redis.pttl(log_key(CHAT)) <= 86_400_000
 
 
 async def test_what_was_just_added_is_read(one: Process) -> None:
