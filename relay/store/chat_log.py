@@ -70,7 +70,7 @@ class ChatLog:
         return len(self._writer)
 
     def listen(self, subscription: Subscription) -> None:
-        """Followers are told of what other processes, and this one, have written."""
+        """Followers are told of what other processes have written."""
         subscription.on(BELL, self._ring)
         subscription.watch(self._listening)
 
@@ -91,18 +91,20 @@ class ChatLog:
         That is the number of the last frame; where the turn before was never ended, a far greater one. Raises
         StoreError; then, as after a cancel, it may be called again."""
         await self._writer.flush(conversation)
+        keys = [log_key(conversation), state_key(conversation)]
         with translate():
-            return int(
-                await self._begin(
-                    keys=[log_key(conversation), state_key(conversation)],
-                    args=[JUMP, MOST_KEPT, self._ttl_ms, min(self._ttl_ms, FIRST_KEPT_MS)],
-                )
-            )
+            args = [JUMP, MOST_KEPT, self._ttl_ms, min(self._ttl_ms, FIRST_KEPT_MS)]
+            start, last = map(int, await self._begin(keys=keys, args=args))
+        for follower in self._followers.get(conversation, ()):
+            follower.pass_by(last, start)
+        return start
 
     def add(self, conversation: str, seq: int, frame: bytes, *, ends: bool = False) -> None:
         """A frame, one line of JSON, with the number behind that of the last one. ``ends``: it is the last one of its
         turn. Never waits, never raises."""
         self._writer.add(conversation, seq, frame, ends=ends)
+        for follower in self._followers.get(conversation, ()):
+            follower.pass_by(seq - 1, seq)
 
     async def flush(self, conversation: str) -> None:
         """What was added is in Redis. Raises StoreError where it is not: it is tried on. A cancel changes nothing."""
@@ -145,9 +147,10 @@ class ChatLog:
         return unseen(after, before, following)
 
     def follow(self, conversation: str, after: int, take: Take, lost: Callable[[], object]) -> Callable[[], None]:
-        """``take`` is called with every frame behind this number, in order, none twice: with those that are there, then
-        with others as they are written by any process, until the returned function is called. ``lost`` is called
-        instead, and nothing after it, where they are not all there (any more). Neither may wait."""
+        """``take`` is called with the frames behind this number, in order, none twice: with those that are there, then
+        with others as other processes write them, until the returned function is called. What this process adds
+        meanwhile is left out, unless it comes among those of others. ``lost`` is called instead, and nothing after it,
+        where they are not all there (any more). Neither may wait."""
         follower = _Follower(conversation, after, take, lost)
         self._followers.setdefault(conversation, set()).add(follower)
         follower.task = self._follows.start(self._serve(follower), f"follow {conversation}")
@@ -185,8 +188,9 @@ class ChatLog:
             follower.task.cancel()
 
     def _ring(self, data: bytes) -> None:
-        if self._followers:
-            for conversation in data.decode().split("\n"):
+        sender, *conversations = data.decode().split("\n")
+        if self._followers and sender != self._writer.name:
+            for conversation in conversations:
                 for follower in self._followers.get(conversation, ()):
                     follower.rung.set()
 
@@ -223,6 +227,11 @@ class _Follower:
         self.rung = asyncio.Event()
         self.over = False
         self.task: asyncio.Task[None] | None = None
+
+    def pass_by(self, before: int, number: int) -> None:
+        """Whoever has seen all up to the one number need not look for what there is up to the other."""
+        if self.after == before:
+            self.after = number
 
 
 __all__ = ["ChatLog"]

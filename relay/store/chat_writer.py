@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError
@@ -34,7 +35,8 @@ NEVER = ("The ID specified in XADD is equal or smaller", "WRONGTYPE")
 conversation by now; or what is there is no log."""
 
 BELL = "chats"
-"""The channel on which processes tell each other which conversations have grown, a line each."""
+"""The channel on which processes tell each other which conversations have grown: who says so, and a
+line for each."""
 
 log = structlog.get_logger(__name__)
 
@@ -65,6 +67,8 @@ class ChatWriter:
     def __init__(
         self, redis: Redis, *, lost: Callable[[int], object], window: float = WINDOW, most: int = MOST_WAITING
     ) -> None:
+        self.name = uuid4().hex
+        """Of whoever rings."""
         self._redis = redis
         self._lost = lost
         self._window = window
@@ -146,7 +150,7 @@ class ChatWriter:
                 left = await self._send(entries)
                 if self._grown:
                     # Not in the same round trip: of a Cluster, each node has its own.
-                    await self._redis.publish(BELL, "\n".join(self._grown))
+                    await self._redis.publish(BELL, "\n".join([self.name, *self._grown]))
                     self._grown.clear()
             failed = "" if not left else "refused"
         except StoreError as error:

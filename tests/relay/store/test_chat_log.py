@@ -259,21 +259,41 @@ async def test_what_another_process_is_about_to_write_is_waited_for(redis: Redis
 # -- who follows
 
 
-async def test_a_follower_sees_every_frame_once(redis: Redis) -> None:
-    """Those that were there and those that come, from whichever process; until it wants no more."""
+async def test_a_follower_sees_every_frame_of_others_once(redis: Redis) -> None:
+    """Those that were there and those that come, until it wants no more; what its own process adds it knows already."""
     async with process(redis, listens=True) as one, process(redis, listens=True) as two:
         await one.turn(3)
         client, late = Client(two, 1), Client(two, 3)
         await client.sees(2, 3)
         await one.turn(2)
         await client.sees(2, 3, 4, 5)
-        await two.turn(1)
-        await client.sees(2, 3, 4, 5, 6)
+        await late.sees(4, 5)
+        assert await two.turn(2) == [6, 7]
+        await one.turn(1)
+        await client.sees(2, 3, 4, 5, 8)
         client.unfollow()
         client.unfollow()
         await one.turn(1)
-        await late.sees(4, 5, 6, 7)
-        await client.sees(2, 3, 4, 5, 6)
+        await late.sees(4, 5, 8, 9)
+        await client.sees(2, 3, 4, 5, 8)
+
+
+async def test_a_process_does_not_read_what_it_writes(redis: Redis) -> None:
+    """However much that is, and though it follows: nothing is asked for as long as nobody else writes."""
+    async with process(redis, listens=True) as one, process(redis, listens=True) as two:
+        await one.turn(1)
+        client = Client(two, 0)
+        await client.sees(1)
+        await one.log.begin(CHAT)  # and dies
+        assert (await two.turn(2))[0] == 1 + JUMP + 1
+        await redis.config_resetstat()
+        number = (await two.turn(200))[-1]
+        for _ in range(10):
+            await two.turn(20)
+        assert "cmdstat_xrange" not in await redis.info("commandstats")
+        assert client.seen == frames(1)
+        assert (await one.turn(1))[0] == number + 201
+        await client.sees(1, number + 201)
 
 
 async def test_a_follower_may_leave_in_the_middle(redis: Redis) -> None:
@@ -312,8 +332,8 @@ async def test_a_follower_is_told_what_it_cannot_have(redis: Redis) -> None:
 async def test_closing_ends_the_following(redis: Redis) -> None:
     """No task is left behind."""
     async with process(redis, listens=True) as one:
-        client = Client(one, 0)
         await one.turn(1)
+        client = Client(one, 0)
         await client.sees(1)
     assert not [task for task in asyncio.all_tasks() if "follow" in task.get_name()]
 
