@@ -7,8 +7,7 @@
     await call.close()
 
 ``caller.py`` plays a person: it speaks, listens at the pace of speech and is interrupted. This one only sends and
-notes times. A call costs one connection and no task: frames are taken where the bytes arrive, by the I/O-free half of
-the ``websockets`` library, so their order is the wire's and their time is not that of a task woken later.
+notes times. A call costs one connection and no task (``wire.py``).
 """
 
 from __future__ import annotations
@@ -18,32 +17,14 @@ import ssl
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self, cast
+from typing import Self
 
-from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus
 from websockets.frames import CloseCode, Frame, Opcode
-from websockets.http11 import Response
-from websockets.uri import parse_uri
 
 from phone.signing import HEADER, sign
-from relay.errors import InvalidFrame, RelayError
+from phone.wire import CallLost, Clock, Wire
+from relay.errors import InvalidFrame
 from relay.frames import AgentSpeaking, End, Incoming, Interrupt, Prompt, Setup, Text, encode, parse_outgoing
-
-CLOSE_SECONDS = 2.0
-
-Clock = Callable[[], float]
-
-
-class CallLost(RelayError):
-    """The call could not be opened, was closed by the server, or did not answer in time. ``status``: the HTTP status
-    of a handshake that was refused, 0 for anything else."""
-
-    code = "call_lost"
-
-    def __init__(self, message: str, status: int = 0) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +113,7 @@ class LoadCall:
         self._hear = hear
         self._pongs: dict[bytes, Callable[[], None]] = {}
         self._pings = 0
-        self._wire: _Wire
+        self._wire: Wire
 
     @classmethod
     async def open(
@@ -150,19 +131,10 @@ class LoadCall:
         """Connects and sends ``setup``, unless that is to be left out. ``session``: its id, made of the call's if "".
         ``from_``: who calls, the entrance's if "". Raises CallLost. A cancel leaves no connection behind."""
         call = cls(call_sid, hear, clock)
-        wire = call._wire = _Wire(entrance, call)
-        uri = parse_uri(entrance.address)
-        tls = (entrance.tls or True) if uri.secure else None
-        try:
-            async with asyncio.timeout(within):
-                await asyncio.get_running_loop().create_connection(lambda: wire, uri.host, uri.port, ssl=tls)
-                await wire.opened
-        except (OSError, TimeoutError) as error:
-            wire.abort()
-            raise CallLost(f"no websocket at {uri.host}:{uri.port}: {type(error).__name__}") from error
-        except BaseException:
-            wire.abort()
-            raise
+        headers = {HEADER: sign(entrance.token, entrance.url)} if entrance.token else {}
+        call._wire = await Wire.open(
+            entrance.address, call, headers=headers, tls=entrance.tls, within=within, clock=clock
+        )
         if not setup:
             return call
         call.send(
@@ -251,7 +223,7 @@ class LoadCall:
 
     # -- from the wire
 
-    def _received(self, frame: Frame, at: float) -> None:
+    def received(self, frame: Frame, at: float) -> None:
         if frame.opcode is Opcode.PONG:
             if then := self._pongs.pop(bytes(frame.data), None):
                 then()
@@ -274,110 +246,9 @@ class LoadCall:
         elif isinstance(frame, End):
             self.ended = True
 
-    def _gone(self) -> None:
+    def hung_up(self) -> None:
         if self.answer is not None:
             self.answer._end(CallLost("the server closed the websocket"))
 
 
-class _Wire(asyncio.Protocol):
-    """The websocket of one call."""
-
-    def __init__(self, entrance: Entrance, call: LoadCall) -> None:
-        loop = asyncio.get_running_loop()
-        self.opened: asyncio.Future[None] = loop.create_future()
-        self.lost: asyncio.Future[None] = loop.create_future()
-        self._entrance = entrance
-        self._call = call
-        self._protocol = ClientProtocol(parse_uri(entrance.address))
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's do not derive from asyncio's
-        request = self._protocol.connect()
-        if self._entrance.token:
-            request.headers[HEADER] = sign(self._entrance.token, self._entrance.url)
-        self._protocol.send_request(request)
-        self._flush()
-
-    def data_received(self, data: bytes) -> None:
-        at = self._call.clock()
-        self._protocol.receive_data(data)
-        self._flush()
-        for event in self._protocol.events_received():
-            if isinstance(event, Frame):
-                self._call._received(event, at)
-            elif isinstance(event, Response) and not self.opened.done():
-                if self._protocol.handshake_exc is None:
-                    self.opened.set_result(None)
-                else:
-                    error = self._protocol.handshake_exc
-                    status = error.response.status_code if isinstance(error, InvalidStatus) else 0
-                    self._refuse(f"the handshake was refused: {error}", status)
-
-    def eof_received(self) -> None:
-        self._protocol.receive_eof()
-        self._flush()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._refuse("the connection was closed in the handshake")
-        if not self.lost.done():
-            self.lost.set_result(None)
-        self._call._gone()
-
-    def send(self, data: bytes) -> None:
-        if self.lost.done():
-            raise CallLost("the websocket is closed")
-        self._protocol.send_text(data)
-        self._flush()
-
-    def encoded(self, frames: Sequence[bytes]) -> bytes:
-        for frame in frames:
-            self._protocol.send_text(frame)
-        return b"".join(self._protocol.data_to_send())
-
-    def write(self, data: bytes) -> None:
-        if self.lost.done() or self._transport is None:
-            raise CallLost("the websocket is closed")
-        self._transport.write(data)
-
-    def unread(self) -> int:
-        return 0 if self._transport is None else self._transport.get_write_buffer_size()
-
-    def stop_reading(self) -> None:
-        if self._transport is not None:
-            self._transport.pause_reading()
-
-    def ping(self, data: bytes) -> None:
-        self._protocol.send_ping(data)
-        self._flush()
-
-    async def close(self, code: int) -> None:
-        if self._transport is None or self.lost.done():
-            return
-        if self.opened.done() and not self._protocol.close_expected():
-            self._protocol.send_close(code)
-            self._flush()
-            await asyncio.wait([self.lost], timeout=CLOSE_SECONDS)
-        self.abort()
-
-    def abort(self) -> None:
-        if self._transport is not None:
-            self._transport.abort()
-
-    @property
-    def closed_with(self) -> str:
-        close = self._protocol.close_rcvd
-        return f"{close.code} {close.reason}".strip() if close is not None else ""
-
-    def _refuse(self, why: str, status: int = 0) -> None:
-        if not self.opened.done():
-            self.opened.set_exception(CallLost(why, status))
-            self.opened.exception()  # nobody may be waiting
-
-    def _flush(self) -> None:
-        assert self._transport is not None
-        for data in self._protocol.data_to_send():
-            if data:
-                self._transport.write(data)
-            elif self._transport.can_write_eof():
-                self._transport.write_eof()
+__all__ = ["Answer", "CallLost", "Entrance", "LoadCall"]
