@@ -23,6 +23,8 @@ from benchmarks.idle import idle as run_idle
 from benchmarks.interrupts import Plan
 from benchmarks.interrupts import interrupts as run_interrupts
 from benchmarks.latency import latency as run_latency
+from benchmarks.live_chat import Plan as Chatting
+from benchmarks.live_chat import live_chat as run_live_chat
 from benchmarks.noise import KINDS
 from benchmarks.noisy import Plan as Noise
 from benchmarks.noisy import noisy as run_noisy
@@ -46,7 +48,7 @@ from phone.load import CallLost
 LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
-NOISE, SOAKING, WATCHED = Noise(), Soaking(), Watched()
+NOISE, SOAKING, WATCHED, CHATTING = Noise(), Soaking(), Watched(), Chatting()
 DEBATES = Debates()
 TRANSPORT = Load(turns=4, runs=2)
 TELEMETRY = Load()
@@ -70,6 +72,7 @@ def main(context: click.Context) -> None:
             lambda: run_telemetry(TELEMETRY),
             lambda: run_debate(DEBATES),
             lambda: run_browsers(WATCHED),
+            lambda: run_live_chat(CHATTING),
         )
 
 
@@ -215,6 +218,21 @@ def opponents(debates: int, only: tuple[str, ...]) -> None:
 def soak(calls: int, rate: float, settle: float, seed: int) -> None:
     """Callers who hang up at any moment, for long: no growth, nothing left behind. Only when named: it takes long."""
     _run(lambda: run_soak(Soaking(calls, rate, settle, seed)))
+
+
+@main.command()
+@click.option("--visitors", type=SIZE, default=CHATTING.visitors, show_default=True)
+@click.option("--seconds", type=float, default=CHATTING.seconds, show_default=True, help="measured, of each system")
+@click.option("--first", default=CHATTING.first, show_default=True, help="the model's first token: MEDIAN[:P95]")
+@click.option("--pace", default=CHATTING.pace, show_default=True, help="between its tokens, seconds: MEDIAN[:P95]")
+@click.option("--tokens", type=SIZE, default=CHATTING.tokens, show_default=True, help="length of an answer")
+@click.option("--pause", type=(float, float), default=CHATTING.pause, show_default=True, help="of a visitor, seconds")
+@click.option("--seed", type=int, default=CHATTING.seed, show_default=True)
+def chat(
+    visitors: int, seconds: float, first: str, pace: str, tokens: int, pause: tuple[float, float], seed: int
+) -> None:
+    """What is added to a delta of the live chat, with many visitors at once; the floor beside it."""
+    _run(lambda: run_live_chat(Chatting(visitors, seconds, first, pace, tokens, pause, seed=seed)))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:

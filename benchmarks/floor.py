@@ -1,6 +1,7 @@
 """The floor: the least a relay can do. One websocket, one request a turn, one frame a piece; nothing else.
 
-No interrupts, no tools carried out, no store, no metrics, no deadlines. It asks for what the relay asks for: the same
+No interrupts, no tools carried out, no store, no metrics, no deadlines. It speaks what a prompt of a call asks for, and
+writes what a message of a live chat asks for. It asks for what the relay asks for: the same
 instructions, history and tools (``BENCH_REQUEST`` names the file they stand in).
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +29,28 @@ async def relay(request: web.Request) -> web.WebSocketResponse:
     async for frame in ws:
         data = orjson.loads(frame.data)
         if data["type"] == "prompt":
-            await turn(ws, request.app[SESSION], messages, data["voicePrompt"])
+            await turn(ws, request.app[SESSION], messages, data["voicePrompt"], spoken)
+        elif data["type"] == "message":
+            await turn(ws, request.app[SESSION], messages, data["text"], written)
     return ws
 
 
+def spoken(token: str, text: str) -> dict[str, Any]:
+    """A frame of a call; ``text``: all of it, behind the last token."""
+    return {"type": "text", "token": token, "last": not token}
+
+
+def written(token: str, text: str) -> dict[str, Any]:
+    """A frame of a live chat."""
+    return {"type": "delta", "text": token} if token else {"type": "done", "text": text}
+
+
 async def turn(
-    ws: web.WebSocketResponse, session: aiohttp.ClientSession, messages: list[dict[str, Any]], said: str
+    ws: web.WebSocketResponse,
+    session: aiohttp.ClientSession,
+    messages: list[dict[str, Any]],
+    said: str,
+    frame: Callable[[str, str], dict[str, Any]],
 ) -> None:
     messages.append({"role": "user", "content": said})
     body = {
@@ -52,10 +70,8 @@ async def turn(
                 choices = orjson.loads(event[6:])["choices"]
                 if choices and (token := choices[0]["delta"].get("content")):
                     text += token
-                    await ws.send_frame(
-                        orjson.dumps({"type": "text", "token": token, "last": False}), aiohttp.WSMsgType.TEXT
-                    )
-    await ws.send_frame(b'{"type":"text","token":"","last":true}', aiohttp.WSMsgType.TEXT)
+                    await ws.send_frame(orjson.dumps(frame(token, "")), aiohttp.WSMsgType.TEXT)
+    await ws.send_frame(orjson.dumps(frame("", text)), aiohttp.WSMsgType.TEXT)
     messages.append({"role": "assistant", "content": text})
 
 

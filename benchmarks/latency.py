@@ -80,7 +80,7 @@ async def measure(system: System, endpoint: Endpoint, load: Load, label: str, st
         await endpoint.script(Script(load.first, load.pace, load.tokens))
         await asyncio.sleep(SETTLE_SECONDS)
         run = Run(system.name)
-        async with _redis_clock(system) as redis:
+        async with redis_clock(system) as redis:
             before = figures.segment_sums(await system.metrics())
             loop = asyncio.get_running_loop()
             begun, cpu, redis_cpu = loop.time(), system.child.cpu_seconds(), await redis()
@@ -186,7 +186,7 @@ def _means(before: dict[str, tuple[float, float]], after: dict[str, tuple[float,
 
 
 @asynccontextmanager
-async def _redis_clock(system: System) -> AsyncIterator[Callable[[], Awaitable[float]]]:
+async def redis_clock(system: System) -> AsyncIterator[Callable[[], Awaitable[float]]]:
     """A clock of the time the relay's own Redis has used; it stands still where there is none."""
 
     async def nothing() -> float:
