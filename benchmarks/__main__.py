@@ -32,6 +32,8 @@ from benchmarks.opponents import Plan as Opposing
 from benchmarks.opponents import load_opponents
 from benchmarks.opponents import opponents as run_opponents
 from benchmarks.processes import BenchError
+from benchmarks.reconnects import Plan as Returning
+from benchmarks.reconnects import reconnects as run_reconnects
 from benchmarks.soak import Plan as Soaking
 from benchmarks.soak import soak as run_soak
 from benchmarks.speculation import Plan as Speaking
@@ -48,7 +50,7 @@ from phone.load import CallLost
 LIMIT_SECONDS = 3600.0
 
 LOAD, PLAN, SPEAKING, FAULTS, WARM = Load(), Plan(), Speaking(), Faults(), Warm()
-NOISE, SOAKING, WATCHED, CHATTING = Noise(), Soaking(), Watched(), Chatting()
+NOISE, SOAKING, WATCHED, CHATTING, RETURNING = Noise(), Soaking(), Watched(), Chatting(), Returning()
 DEBATES = Debates()
 TRANSPORT = Load(turns=4, runs=2)
 TELEMETRY = Load()
@@ -73,6 +75,7 @@ def main(context: click.Context) -> None:
             lambda: run_debate(DEBATES),
             lambda: run_browsers(WATCHED),
             lambda: run_live_chat(CHATTING),
+            lambda: run_reconnects(RETURNING),
         )
 
 
@@ -233,6 +236,16 @@ def chat(
 ) -> None:
     """What is added to a delta of the live chat, with many visitors at once; the floor beside it."""
     _run(lambda: run_live_chat(Chatting(visitors, seconds, first, pace, tokens, pause, seed=seed)))
+
+
+@main.command()
+@click.option("--count", type=SIZE, default=RETURNING.reconnects, show_default=True, help="reconnects, in all")
+@click.option("--visitors", type=SIZE, default=RETURNING.visitors, show_default=True)
+@click.option("--processes", type=SIZE, default=RETURNING.processes, show_default=True)
+@click.option("--seed", type=int, default=RETURNING.seed, show_default=True)
+def reconnects(count: int, visitors: int, processes: int, seed: int) -> None:
+    """Visitors of the live chat who lose their connection while they are answered: nothing is lost or said twice."""
+    _run(lambda: run_reconnects(Returning(count, visitors, processes, seed=seed)))
 
 
 def _run(*benchmarks: Callable[[], Coroutine[Any, Any, bool]]) -> None:
