@@ -119,7 +119,7 @@ async def build_app(
     app[TELEMETRY] = telemetry
     drain = app[DRAIN] = Drain(settings.drain_seconds)
 
-    stores = open_stores(settings, redis)
+    stores = open_stores(settings, redis, chat_frames_lost=telemetry.chat_log_dropped.inc)
     rest = make_rest(settings)
     messaging = make_messaging(settings, stores.messages, rest)
     intake = make_intake(settings, stores, telemetry)

@@ -57,8 +57,11 @@ class Stores:
     forgetting: Forgetting
 
 
-def open_stores(settings: Settings, redis: Redis) -> Stores:
-    """Connects nothing. Raises ConfigError where the data of the apartments cannot be used."""
+def open_stores(
+    settings: Settings, redis: Redis, *, chat_frames_lost: Callable[[int], object] = lambda count: None
+) -> Stores:
+    """Connects nothing. ``chat_frames_lost``: told how many frames of live chats are not kept for who comes back. Raises
+    ConfigError where the data of the apartments cannot be used."""
     kept = settings.call_history_hours * 3600
     house = read_house(settings)
     people = People(redis, anonymous_ttl=kept, memory=settings.memory == "on")
@@ -92,7 +95,7 @@ def open_stores(settings: Settings, redis: Redis) -> Stores:
         callers=hourly if settings.calls_per_person_hour else None,
         spending=spending,
         monitor=Monitor(redis, longest=archive.longest, now_ms=epoch_ms),
-        chat_log=ChatLog(redis, ttl=settings.text_history_days * 86400),
+        chat_log=ChatLog(redis, ttl=settings.text_history_days * 86400, lost=chat_frames_lost),
         chat_tickets=chat_tickets,
         presence=presence,
         forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),

@@ -11,7 +11,6 @@ first ``put``.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -206,13 +205,11 @@ class Chats:
             state["keys"] = orjson.dumps([*kept, entry][-MOST_KEYS:]).decode()
         entries = [(base + i, dump_item(item)) for i, item in enumerate(done.items)]
         texts = {name: str(value) for name, value in state.items()}
-        writing = self._history.put(turn.conversation, turn.epoch, entries, texts)
         if turn.new:
-            # Listed in the same moment: what is in no list, forgetting a person would not find.
-            person = texts["person"]
-            await asyncio.gather(writing, self._archive.record(turn.conversation, person, begun, self._ttl))
-            return
-        await writing
+            # First of all: what is in no list, forgetting a person would not find, and the next turn would take it for
+            # forgotten.
+            await self._archive.record(turn.conversation, texts["person"], begun, self._ttl)
+        await self._history.put(turn.conversation, turn.epoch, entries, texts)
         if await self._archive.forgotten(turn.conversation, texts["person"], begun):
             await self._archive.delete(turn.conversation)
             raise UnknownConversation("the person was forgotten while the turn went on")

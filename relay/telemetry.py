@@ -124,6 +124,11 @@ class Telemetry:
         self.trace_dropped = Counter(
             "relay_trace_dropped_total", "Entries of traces that Redis did not take", registry=registry
         )
+        self.chat_log_dropped = Counter(
+            "relay_chat_log_dropped_total",
+            "Frames of live chats that are not kept for sockets which come back",
+            registry=registry,
+        )
         self.lag = Histogram(
             "relay_event_loop_lag_seconds",
             "How much later than asked the event loop ran a timer",

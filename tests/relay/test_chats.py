@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from relay.chats import Chats, Done, said
-from relay.errors import Fenced, TurnTimeout, UnknownConversation
+from relay.errors import Fenced, StoreError, TurnTimeout, UnknownConversation
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
 from relay.models.base import Usage
 from relay.store.archive import Archive
@@ -18,6 +18,7 @@ from relay.store.history import History, items_key, state_key
 from relay.store.leases import Leases
 from relay.store.monitor import Monitor, Wanted
 from relay.store.people import People
+from relay.store.person import conversations_key
 from relay.writer import epoch_ms
 
 PERSON = "chat:ada"
@@ -185,3 +186,19 @@ async def test_what_was_said_is_told_turn_by_turn(house: House) -> None:
     assert stored is not None
     told = [(name, texts(items)) for name, items in stored.turns()]
     assert told == [("t1", ["One", "1"]), ("", ["Two", "2", "Three", "3"]), ("t4", ["Four", "4"])]
+
+
+async def test_a_conversation_that_cannot_be_listed_is_not_begun(house: House) -> None:
+    """It may be put again, and the next turn does not take it for one whose person was forgotten."""
+    listed = conversations_key(PERSON)
+    await house.redis.set(listed, "in the way")
+    async with house.chats.turn("c", create=True, wait=1) as turn:
+        done = Done([UserItem("One"), AssistantItem("1")], agent="default", person=PERSON)
+        with pytest.raises(StoreError):
+            await turn.put(done)
+        assert await house.chats.read("c") is None
+        await house.redis.delete(listed)
+        await turn.put(done)
+    await house.say("Two", "2")
+    stored = await house.chats.read("c")
+    assert stored is not None and texts(stored.items) == ["One", "1", "Two", "2"]
