@@ -94,28 +94,29 @@ class Visitor:
     def __init__(self, number: int, plan: Plan) -> None:
         self._plan = plan
         self._rng = random.Random(f"{plan.seed}-{number}")
-        self._marker = number * 1000
+        self._marker = number * 1000  # of the message that is being answered
         self._place = 0
         self._sent = 0.0
         self._done: asyncio.Future[bool] | None = None
-        self._seen = Seen()
+        self.seen = Seen()
+        """Where what comes is noted."""
         self.socket: ChatSocket
 
     def hear(self, frame: Mapping[str, Any], at: float) -> None:
         match frame:
             case {"type": "delta", "text": str(text)}:
                 for word in heard(text):
-                    self._seen.added.append(word.age(at))
-                    self._seen.wrong += (word.turn, word.place) != (self._marker, self._place)
+                    self.seen.added.append(word.age(at))
+                    self.seen.wrong += (word.turn, word.place) != (self._marker, self._place)
                     if word.place == 0:
-                        self._seen.asked.append(at - word.asked(at) - self._sent)
+                        self.seen.asked.append(at - word.asked(at) - self._sent)
                     self._place += 1
             case {"type": "done" | "error" as kind} if self._done is not None and not self._done.done():
                 self._done.set_result(kind == "done" and self._place == self._plan.tokens)
 
     async def talk(self, seen: Seen, until: float) -> None:
         """Until this moment, and to the end of the answer that comes then. Raises CallLost."""
-        loop, self._seen = asyncio.get_running_loop(), seen
+        loop, self.seen = asyncio.get_running_loop(), seen
         await asyncio.sleep(self._rng.uniform(0.0, self._plan.pause[1]))
         while loop.time() < until:
             self._marker, self._place, self._done = self._marker + 1, 0, loop.create_future()

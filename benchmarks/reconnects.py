@@ -109,8 +109,7 @@ class Visitor:
         """Until all have come back often enough. Raises CallLost."""
         await self._enter()
         while self._tally.reconnects < self._plan.reconnects:
-            self.marker, self._text, self._turn = self.marker + 1, "", ""
-            self._over.clear()
+            self.begin()
             self._ask()
             async with asyncio.timeout(ANSWER_SECONDS):
                 while not await self._stayed(self._rng.uniform(*self._plan.stay)):
@@ -123,6 +122,11 @@ class Visitor:
             await asyncio.wait([socket.lost for socket in replaced], timeout=REPLACED_SECONDS)
         self._tally.left += sum(not socket.lost.done() for socket in replaced)
         await asyncio.gather(*(socket.close() for socket in self._all))
+
+    def begin(self) -> None:
+        """The next message, of which nothing was heard yet."""
+        self.marker, self._text, self._turn = self.marker + 1, "", ""
+        self._over.clear()
 
     async def read_history(self) -> None:
         """Everything that was asked is there with its answer, once."""
@@ -145,7 +149,7 @@ class Visitor:
 
     async def _enter(self) -> None:
         self._visits += 1  # what an older socket of ours still tells is not looked at any more
-        hear, http = partial(self._hear, self._visits), self._system.http
+        hear, http = partial(self.hear, self._visits), self._system.http
         assert http is not None
         for tried in range(TRIES):
             try:
@@ -203,7 +207,8 @@ class Visitor:
 
     # -- what is heard
 
-    def _hear(self, visit: int, frame: Mapping[str, Any], at: float) -> None:
+    def hear(self, visit: int, frame: Mapping[str, Any], at: float) -> None:
+        """``visit``: the number of that on which it comes."""
         if visit != self._visits or self._reset:
             return
         tally = self._tally

@@ -60,8 +60,8 @@ class Stores:
 def open_stores(
     settings: Settings, redis: Redis, *, chat_frames_lost: Callable[[int], object] = lambda count: None
 ) -> Stores:
-    """Connects nothing. ``chat_frames_lost``: told how many frames of live chats are not kept for who comes back. Raises
-    ConfigError where the data of the apartments cannot be used."""
+    """Connects nothing. ``chat_frames_lost``: told how many frames of live chats are not kept for those who come back.
+    Raises ConfigError where the data of the apartments cannot be used."""
     kept = settings.call_history_hours * 3600
     house = read_house(settings)
     people = People(redis, anonymous_ttl=kept, memory=settings.memory == "on")
