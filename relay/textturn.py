@@ -169,6 +169,12 @@ class TextTurn:
     async def run(self) -> Answer:
         """Raises nothing but CancelledError; that closes what is open upstream and leaves the conversation as it was.
         Tools with a lasting effect go on by themselves."""
+        try:
+            return await self._run()
+        finally:
+            self._trace.let_go()
+
+    async def _run(self) -> Answer:
         self._timing.begun(self._clock())
         if over := self._allowance.over():
             self._telemetry.refused.labels(over).inc()

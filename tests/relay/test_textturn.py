@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -415,3 +417,24 @@ async def test_only_the_last_turns_that_fit_are_shown(desk: Desk) -> None:
     model = Model(["Hi"])
     await desk.turn(model, "New").run()
     assert model.asked[0].items == [UserItem("New")]
+
+
+@pytest.mark.parametrize("script", [[["Good day."]], [[call("look")], ["Seen."]], []])
+async def test_nothing_of_a_turn_waits_for_the_collector(desk: Desk, script: Sequence[Sequence[Step]]) -> None:
+    """Neither of one that was answered, nor of one that a budget has refused: it is gone when nobody needs it any more.
+    The collector comes seldom, and keeps everybody waiting when it has much to do."""
+    model = Model(*script)
+    if not script:
+        desk.budget = Budget(per_person=1)
+        desk.budget.of("chat:ada").spend(1)
+    gc.collect()
+    gc.disable()
+    try:
+        turn = desk.turn(model)
+        left = weakref.ref(turn)
+        await turn.run()
+        del turn
+        model.asked.clear()  # of what a round told this stand-in
+        assert left() is None
+    finally:
+        gc.enable()
