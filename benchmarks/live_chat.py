@@ -11,6 +11,7 @@ import asyncio
 import random
 import tempfile
 from array import array
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,12 +59,14 @@ class Plan:
 @dataclass(slots=True)
 class Seen:
     """What came of one system. Seconds; ``added``: to each delta; ``asked``: from a message's writing until the model
-    had read the request. ``wrong``: words that were not the next ones, answers that were not whole, errors."""
+    had read the request. ``wrong``: words that were not the next ones, and answers that were not whole; ``failed``:
+    turns that ended in an error, by its code."""
 
     added: array[float] = field(default_factory=lambda: array("d"))
     asked: array[float] = field(default_factory=lambda: array("d"))
     turns: int = 0
     wrong: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     cpu: float = 0.0
     redis: float = 0.0
@@ -78,6 +81,7 @@ class Seen:
             "deltas": len(self.added),
             "turns": self.turns,
             "wrong": self.wrong,
+            "failed": dict(self.failed),
             "added_ms": self.of(self.added) | {"max": max(self.added, default=0.0) * 1e3},
             "until_asked_ms": self.of(self.asked),
             "cpu_us_a_delta": self.cpu / deltas * 1e6,
@@ -97,7 +101,7 @@ class Visitor:
         self._marker = number * 1000  # of the message that is being answered
         self._place = 0
         self._sent = 0.0
-        self._done: asyncio.Future[bool] | None = None
+        self._done: asyncio.Future[None] | None = None
         self.seen = Seen()
         """Where what comes is noted."""
         self.socket: ChatSocket
@@ -111,8 +115,12 @@ class Visitor:
                     if word.place == 0:
                         self.seen.asked.append(at - word.asked(at) - self._sent)
                     self._place += 1
-            case {"type": "done" | "error" as kind} if self._done is not None and not self._done.done():
-                self._done.set_result(kind == "done" and self._place == self._plan.tokens)
+            case {"type": "done"} if self._done is not None and not self._done.done():
+                self.seen.wrong += self._place != self._plan.tokens
+                self._done.set_result(None)
+            case {"type": "error", "code": str(code)} if self._done is not None and not self._done.done():
+                self.seen.failed[code] += 1
+                self._done.set_result(None)
 
     async def talk(self, seen: Seen, until: float) -> None:
         """Until this moment, and to the end of the answer that comes then. Raises CallLost."""
@@ -128,7 +136,6 @@ class Visitor:
             )
             if self._done not in done:
                 raise CallLost(f"a chat got no answer: {self.socket.closed_with or 'too late'}")
-            seen.wrong += not self._done.result()
             seen.turns += 1
             await asyncio.sleep(self._rng.uniform(*self._plan.pause))
 
@@ -230,10 +237,26 @@ def _report(plan: Plan, seen: Mapping[str, Seen], lags: Mapping[str, Sequence[fl
                 f"{told['core_busy']:.0%}",
                 f"{told['core_waited_for']:.0%}",
                 str(each.wrong),
+                str(each.failed.total()),
             ]
         )
     say("Added to a delta, from the model's write to the browser's read, and until the model was asked, ms; CPU, us")
-    heads = ["", "deltas", "/s", "p50", "p90", "p99", "max", "asked p50", "p99", "us/delta", "busy", "waited", "wrong"]
+    heads = [
+        "",
+        "deltas",
+        "/s",
+        "p50",
+        "p90",
+        "p99",
+        "max",
+        "asked p50",
+        "p99",
+        "us/delta",
+        "busy",
+        "waited",
+        "wrong",
+        "failed",
+    ]
     say(table(heads, rows))
     late = {name: figures.percentile(lag, 0.99) * 1e3 for name, lag in lags.items()}
     say("how late the load itself was, p99: " + ", ".join(f"{name} {ms:.1f} ms" for name, ms in late.items()))
@@ -249,7 +272,10 @@ def _report(plan: Plan, seen: Mapping[str, Seen], lags: Mapping[str, Sequence[fl
         },
         figures.curves("Added to a delta", "ms", {name: [v * 1e3 for v in each.added] for name, each in seen.items()}),
     )
-    return p99 < TARGET_MS and not any(each.wrong for each in seen.values())
+    for name, each in seen.items():
+        if each.failed:
+            say(f"{name}: turns that failed: " + ", ".join(f"{count} {code}" for code, count in each.failed.items()))
+    return p99 < TARGET_MS and not any(each.wrong or each.failed for each in seen.values())
 
 
 __all__ = ["MANY_SOCKETS", "Plan", "live_chat"]

@@ -40,7 +40,7 @@ async def test_what_is_added_to_a_delta(tmp_path: Path) -> None:
     systems = saved(tmp_path, "live_chat")["systems"]
     assert set(systems) == {"floor", "ours"}
     for each in systems.values():
-        assert (each["deltas"], each["wrong"]) == (each["turns"] * 5, 0)
+        assert (each["deltas"], each["wrong"], each["failed"]) == (each["turns"] * 5, 0, {})
         assert 0 < each["added_ms"]["p50"] <= each["added_ms"]["p99"] <= each["added_ms"]["max"]
         assert each["turns"] and each["until_asked_ms"]["p50"] > 0
 
