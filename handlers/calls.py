@@ -20,7 +20,7 @@ from handlers.callbacks import PROVIDER, SECOND, other_end, own_end
 from handlers.cast import CallCast
 from handlers.connecting import CLOSED, CLOSED_NOTE, HANDED, LANGUAGE, is_closed, opening, returned_note
 from handlers.intake import Intake
-from handlers.relay_socket import AiohttpSocket
+from handlers.websocket import AiohttpSocket
 from relay.conversations import Conversations
 from relay.errors import Fenced
 from relay.events import Order

@@ -15,7 +15,7 @@ from config.values import CHECKOUT
 from handlers.app import AFTER_CALL_DEADLINE, FLUSH_DEADLINE
 from handlers.drain import HAND_ON_SECONDS, LINGER_SECONDS
 from handlers.health import READY
-from handlers.relay_socket import HEARTBEAT
+from handlers.websocket import HEARTBEAT
 from relay.ending import CLOSE_AFTER_END
 from tests.deploy.files import (
     compose,

@@ -16,8 +16,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from channels.twilio.tickets import Ticket, Tickets
 from handlers.admission import Admission
 from handlers.guard import TwilioGate
-from handlers.relay_socket import FRAME_LIMIT, HEARTBEAT, AiohttpSocket, RelaySocket
+from handlers.relay_socket import RelaySocket
 from handlers.signatures import PublicAddress, TwilioSignatures
+from handlers.websocket import FRAME_LIMIT, HEARTBEAT, AiohttpSocket
 from phone.signing import sign
 from relay.frames import Prompt, Setup, dump
 from relay.outgoing import WRITE_LIMIT
