@@ -12,7 +12,9 @@ from handlers.tours import read_house
 from relay.closing import USUAL_PACE
 from relay.store.archive import Archive
 from relay.store.callers import Callers
+from relay.store.chat_current import CurrentChats
 from relay.store.chat_log import ChatLog
+from relay.store.chat_running import RunningTurns
 from relay.store.chat_tickets import ChatTickets
 from relay.store.due import Due
 from relay.store.events import Events
@@ -52,6 +54,8 @@ class Stores:
     spending: Spending
     monitor: Monitor
     chat_log: ChatLog
+    chat_current: CurrentChats
+    chat_running: RunningTurns
     chat_tickets: ChatTickets
     presence: Presence
     forgetting: Forgetting
@@ -71,7 +75,8 @@ def open_stores(
     messages, orders, tours = Messages(redis), Orders(redis, anonymous_ttl=kept), Tours(redis, house.zone)
     # What limits have left of a person is forgotten whether or not they are set by now.
     hourly, spending = Callers(redis, settings.calls_per_person_hour or 0), Spending(redis)
-    presence, chat_tickets = Presence(redis), ChatTickets(redis)
+    text_kept = settings.text_history_days * 86400
+    presence, chat_tickets, current = Presence(redis), ChatTickets(redis), CurrentChats(redis, text_kept)
     others: dict[str, Forgetter] = {
         "messages": messages,
         "orders": orders,
@@ -80,12 +85,13 @@ def open_stores(
         "tokens counted": spending,
         "chat sockets": presence,
         "chat tickets": chat_tickets,
+        "chats": current,
     }
     return Stores(
         people=people,
         history=History(redis, kept),
         # Who writes waits for what these write, so that nothing waits for others to join it.
-        text_history=History(redis, settings.text_history_days * 86400, window=0.0),
+        text_history=History(redis, text_kept, window=0.0),
         leases=Leases(redis),
         archive=archive,
         messages=messages,
@@ -95,7 +101,9 @@ def open_stores(
         callers=hourly if settings.calls_per_person_hour else None,
         spending=spending,
         monitor=Monitor(redis, longest=archive.longest, now_ms=epoch_ms),
-        chat_log=ChatLog(redis, ttl=settings.text_history_days * 86400, lost=chat_frames_lost),
+        chat_log=ChatLog(redis, ttl=text_kept, lost=chat_frames_lost),
+        chat_current=current,
+        chat_running=RunningTurns(redis, text_kept),
         chat_tickets=chat_tickets,
         presence=presence,
         forgetting=Forgetting(redis, people, archive, Due(redis, AFTER_CALLS, USUAL_PACE.lease), others),

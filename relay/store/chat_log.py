@@ -118,6 +118,12 @@ class ChatLog:
         entries = await self._newest(conversation, "+", 1)
         return entries[0].last if entries else 0
 
+    async def is_open(self, conversation: str) -> bool:
+        """Whether a turn has begun whose last frame is not written."""
+        await self._writer.flush(conversation)
+        entries = await self._newest(conversation, "+", 1)
+        return bool(entries) and not entries[0].over
+
     async def settled(self, conversation: str) -> int:
         """The number of the last frame before the turn that is open, or of the last one where none is: what is behind
         it is not in the history yet."""
@@ -184,8 +190,10 @@ class ChatLog:
         several.discard(follower)
         if not several:
             self._followers.pop(follower.conversation, None)
-        if follower.task is not None and follower.task is not asyncio.current_task():
-            follower.task.cancel()
+        # What a cancelled task remembers of its end is a ring with whoever knows the task (see ``relay/parting.py``).
+        task, follower.task = follower.task, None
+        if task is not None and task is not asyncio.current_task():
+            task.cancel()
 
     def _ring(self, data: bytes) -> None:
         sender, *conversations = data.decode().split("\n")

@@ -25,7 +25,9 @@ from relay.replay import digest
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus
+from relay.store.chat_current import CurrentChats
 from relay.store.chat_log import ChatLog
+from relay.store.chat_running import RunningTurn, RunningTurns
 from relay.store.chat_tickets import ChatTickets
 from relay.store.client import connect
 from relay.store.debates import Debates
@@ -131,7 +133,7 @@ async def store_all(redis: Redis) -> None:
 
 
 async def live_chat(redis: Redis) -> None:
-    """A visitor who is here, has a ticket that is not used, and was sent a turn; another turn is open."""
+    """A visitor who is here, has a ticket that is not used, and was sent a turn; another turn is under way."""
     chats = ChatLog(redis, ttl=KEPT)
     chats.start()
     await chats.begin(CHAT)
@@ -139,6 +141,8 @@ async def live_chat(redis: Redis) -> None:
         chats.add(CHAT, seq, frame, ends=frame is FRAMES[-1])
     await chats.begin(CHAT)
     await chats.close(5)
+    await RunningTurns(redis, KEPT).begin(CHAT, RunningTurn("t_1", "m1", "a worker"))
+    await CurrentChats(redis, KEPT, name=lambda: CHAT).of(VISITOR, "default")
     await Presence(redis).enter(VISITOR, "a socket", lambda: None)
     await ChatTickets(redis, now=lambda: EPOCH / 1000, secret=lambda: SECRET).issue(VISITOR)
 

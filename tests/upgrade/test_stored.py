@@ -25,7 +25,9 @@ from relay.manner import Manner, load_changes
 from relay.store.archive import Archive
 from relay.store.callers import Callers
 from relay.store.callstatus import CallStatus, call_key
+from relay.store.chat_current import CurrentChats
 from relay.store.chat_log import JUMP, ChatLog
+from relay.store.chat_running import RunningTurn, RunningTurns
 from relay.store.chat_tickets import ChatTickets
 from relay.store.debates import Claimed, Debates
 from relay.store.due import Due
@@ -167,6 +169,8 @@ async def live_chats(redis: Redis) -> None:
     assert await chats.since(CHAT, 1) == [*enumerate(FRAMES, 1)][1:]
     assert (await chats.settled(CHAT), await chats.since(CHAT, 4)) == (3, None)
     assert await chats.begin(CHAT) == 3 + JUMP
+    assert await RunningTurns(redis, KEPT).read(CHAT) == RunningTurn("t_1", "m1", "a worker")
+    assert await CurrentChats(redis, KEPT).of(VISITOR, "default") == CHAT
     presence = Presence(redis)
     assert await presence.renew(VISITOR, "a socket")
     assert not await presence.renew(VISITOR, "another")
@@ -191,7 +195,9 @@ CHECKS: dict[Check, set[str]] = {
     calls_we_place: {"{outbound}:minute", "{outbound}:key:*"},
     requests_of_debates: {"debate:*:key"},
     tickets: {"ticket:*"},
-    live_chats: {"conversation:*:log", "chat:*", "chat:*:tickets"},
+    live_chats: {
+        *("conversation:*:log", "conversation:*:running", "chat:*", "chat:*:tickets", "chat:*:conversations"),
+    },
     what_a_person_has_used: {"person:*:hour", "person:*:tokens", "{tokens}:all"},
 }
 """Who reads what: the kinds of keys."""

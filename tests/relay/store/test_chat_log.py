@@ -256,6 +256,17 @@ async def test_what_another_process_is_about_to_write_is_waited_for(redis: Redis
         assert await two.log.last(CHAT) == 4
 
 
+async def test_a_turn_is_open_until_its_last_frame_is_written(redis: Redis) -> None:
+    """Whichever process asks."""
+    async with process(redis) as one, process(redis) as two:
+        assert not await two.log.is_open(CHAT)
+        number = await one.log.begin(CHAT)
+        assert await two.log.is_open(CHAT)
+        for seq, ends in ((number + 1, False), (number + 2, True)):
+            one.log.add(CHAT, seq, b"{}", ends=ends)
+            assert await one.log.is_open(CHAT) == await two.log.is_open(CHAT) == (not ends)
+
+
 # -- who follows
 
 
