@@ -23,7 +23,7 @@ from relay.turns import Turns
 
 MOST_LINES = 5  # that wait to be said
 
-Refusal = Literal["", "not_begun", "ending", "ended", "unknown_agent", "no_transfer", "too_many_lines"]
+Refusal = Literal["", "not_begun", "ending", "ended", "unknown_agent", "no_transfer", "too_many_lines", "not_possible"]
 """Why an order is not carried out, "" where it is."""
 
 

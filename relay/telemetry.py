@@ -36,7 +36,7 @@ CHANNELS = ("voice", "chat", "debate")
 KINDS = ("input", "cached", "output")
 OUTCOMES = ("done", "interrupted", "superseded", "failed")
 FALLBACK_REASONS = ("late", "stall", "cut", "error", "rate_limit", "quota", "rejected")
-REFUSALS = ("rate", "busy", "person_rate", "budget_day", "budget_person")
+REFUSALS = ("rate", "busy", "person_rate", "budget_day", "budget_person", "chat_sockets")
 
 Metric = Counter | Gauge | Histogram
 

@@ -73,8 +73,8 @@ class TextParts:
 class Asked:
     """What a turn is about. ``items``: the conversation, what the person has written last. ``number``, ``epoch``: of
     the turn, in its conversation. ``read``: when the words were read, by the loop's clock. ``language``: that of the
-    conversation, "" while it is not known: the model finds out. ``address``: where the person is reached on this
-    channel, for tools."""
+    conversation, "" while it is not known: the model finds out, and fixed lines are in the language the person
+    ``reads``, if that is known. ``address``: where the person is reached on this channel, for tools."""
 
     conversation: str
     channel: str
@@ -86,6 +86,7 @@ class Asked:
     person: str = field(default="", repr=False)
     language: str = ""
     address: str = field(default="", repr=False)
+    reads: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,7 +356,7 @@ class TextTurn:
 
     def _line(self, name: str) -> str:
         role = self._cast.role(self._agent)
-        return role.manner.line(name, self._language) if role is not None else ""
+        return role.manner.line(name, self._language or self._asked.reads) if role is not None else ""
 
     def _told(self) -> dict[str, float | int | None]:
         first = None if self._first_text is None else round(self._first_text, 4)
