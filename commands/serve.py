@@ -21,7 +21,7 @@ from config.agents import agent_folders
 from config.settings import Settings, hand_on, load_settings
 from config.tokens import BETTER, weak_tokens
 from handlers.app import build_app
-from handlers.keys import CALLS, DRAIN, RELAY_SOCKET
+from handlers.keys import CALLS, DRAIN, LIVE_CHAT, RELAY_SOCKET
 from handlers.modelling import Endpoint, bot_of, endpoint_of
 from handlers.otel.start import make_spans
 from handlers.routes import provided, route_table
@@ -167,8 +167,8 @@ async def _serve(settings: Settings, redis_url: str, leaving: Leaving) -> None:
 
 
 async def _drain(app: web.Application, settings: Settings, leaving: Leaving) -> None:
-    """The calls end, or are handed on: at once if another signal comes."""
-    drain, calls = app[DRAIN], app[RELAY_SOCKET].calls
+    """Calls and chats end, or are handed on: at once if another signal comes."""
+    drain, calls, chats = app[DRAIN], app[RELAY_SOCKET].calls, app[LIVE_CHAT]
     if calls and settings.log_format != "json" and not leaving.replaced:
         left = f"{calls} call{'s' if calls > 1 else ''} may go on for {settings.drain_seconds:g} s"
         click.echo(f"\n  {left}; press Ctrl-C again to hand on what is left now.\n", err=not sys.stdout.isatty())
@@ -176,10 +176,13 @@ async def _drain(app: web.Application, settings: Settings, leaving: Leaving) -> 
     async def hurry() -> None:
         await leaving.again()
         drain.hurry()
+        chats.hurry()
 
     watching = asyncio.create_task(hurry(), name="watch for another signal")
     try:
-        await drain.run(app[RELAY_SOCKET], app[CALLS].hand_on)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(drain.run(app[RELAY_SOCKET], app[CALLS].hand_on), name="drain calls")
+            group.create_task(chats.leave(settings.drain_seconds), name="drain chats")
     finally:
         watching.cancel()
         await asyncio.wait([watching])

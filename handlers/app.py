@@ -25,6 +25,7 @@ from handlers.bearer import Bearer
 from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
 from handlers.calls import Calls, untraced
+from handlers.chat import make_chat
 from handlers.connecting import Connector
 from handlers.dashboard_access import Access
 from handlers.dashboard_login import Login
@@ -38,12 +39,12 @@ from handlers.guard import TwilioGate
 from handlers.handover import Handover, destination_of
 from handlers.hardening import harden
 from handlers.health import AWAY, Check, Health, Metrics
-from handlers.keys import CALLS, DRAIN, RELAY_SOCKET, TELEMETRY
+from handlers.keys import CALLS, DRAIN, LIVE_CHAT, RELAY_SOCKET, TELEMETRY
 from handlers.limits import make_intake, make_rate_limit
 from handlers.messaging import make_messaging, make_rest
 from handlers.modelling import Endpoint, make_engines, make_model, model_names
 from handlers.monitoring import is_watched, make_monitoring, people_key
-from handlers.operating import OperatorRoutes, carry_out
+from handlers.operating import OperatorRoutes, carry_out, first_of
 from handlers.outbound import OutboundRoute
 from handlers.progress import CallProgress
 from handlers.relay_socket import RelaySocket
@@ -260,7 +261,20 @@ async def build_app(
     pages = Pages(access, monitoring.there_is)
     subscription = Subscription(redis)
     watching = Watching(access, events, subscription)
-    commands = Commands(redis, worker, subscription, partial(carry_out, calls.operate))
+    chat = make_chat(
+        settings,
+        texts,
+        stores,
+        telemetry,
+        keys,
+        address,
+        ask=lambda *order: commands.ask(*order),
+        fresh=watch_agents.fresh,
+        draining=lambda: drain.begun,
+    )
+    app[LIVE_CHAT] = chat.sockets
+    operate = first_of(calls.operate, chat.chats.operate)
+    commands = Commands(redis, worker, subscription, partial(chat.carry_out, partial(carry_out, operate)))
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 
@@ -292,7 +306,7 @@ async def build_app(
             monitoring=monitoring,
             summary=Summary(access, Overview(redis, priced=prices is not None).summary),
             watching=watching,
-            operator=OperatorRoutes(access, worker, calls.operate, commands),
+            operator=OperatorRoutes(access, worker, operate, commands),
             access=access,
         ),
         twilio_closed=gate.is_closed,
@@ -308,6 +322,7 @@ async def build_app(
         fresh=watch_agents.fresh,
     )
     make_debate(settings, debater, debates, stores.monitor, lambda: drain.begun).add_routes(app)
+    chat.add_routes(app)
 
     memories: dict[str, Sized] = {
         "conversations": conversations,
@@ -316,6 +331,7 @@ async def build_app(
         "answers": voice,
         "tickets": tickets,
         "text_turns": texts.leases,
+        "chats": chat.chats,
     }
     for what, entries in memories.items():
         telemetry.remembers(what, entries)
@@ -325,13 +341,15 @@ async def build_app(
         after_calls.start()
         intake.budget.start()
         traces.start()
+        chat.start(subscription)
+        subscription.start()
         if watched:
-            subscription.start()
             figures.start()
         async with tours_kept(stores.tours, stores.house, agents.values()):
             yield
         watch.cancel()
         await asyncio.wait([watch])
+        await chat.close(FLUSH_DEADLINE)
         await subscription.close()
         await commands.close()
         await watch_agents.close()
@@ -353,6 +371,7 @@ async def build_app(
 
     async def shutdown(_: web.Application) -> None:
         watching.close()
+        chat.sockets.close()
         await debater.finish(min(settings.debate_deadline, settings.drain_seconds))
 
     app.cleanup_ctx.append(lifetime)

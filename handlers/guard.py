@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+from collections.abc import Container
 from dataclasses import dataclass
 from urllib.parse import parse_qsl, urlsplit
 
@@ -103,6 +104,11 @@ def _is_followed(request: web.BaseRequest) -> bool:
     """Whether a browser is to show the answer by itself, in no frame."""
     said = request.headers.get("Sec-Fetch-Mode"), request.headers.get("Sec-Fetch-Dest")
     return request.method in ("GET", "HEAD") and said == ("navigate", "document")
+
+
+def is_page_of(request: web.BaseRequest, origins: Container[str]) -> bool:
+    """Whether it is a page of one of these sites, in a browser on this machine, that knows whom it asks."""
+    return is_local(request) and request.headers.get("Origin", "") in origins and _names_this_machine(request.host)
 
 
 def _is_loopback(address: str) -> bool:

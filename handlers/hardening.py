@@ -75,7 +75,7 @@ def harden(app: web.Application, *, public: bool) -> None:
         headers = response.headers
         headers.popall(hdrs.SERVER, None)  # which versions answer is nobody's business
         if response.status == 101:
-            return  # a websocket: Twilio reads none of these, and browsers open none here
+            return  # a websocket: whoever opens one reads none of these
         for name, value in always.items():
             headers.setdefault(name, value)
         if response.content_type == "text/html":

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from handlers.calls import Calls
 from handlers.drain import Drain
+from handlers.live_chat import LiveChat
 from handlers.relay_socket import RelaySocket
 from relay.telemetry import Telemetry
 
@@ -15,3 +16,5 @@ DRAIN = web.AppKey("drain", Drain)
 CALLS = web.AppKey("calls", Calls)
 RELAY_SOCKET = web.AppKey("relay_socket", RelaySocket)
 """Knows how many calls are open."""
+LIVE_CHAT = web.AppKey("live_chat", LiveChat)
+"""Leaves, when the process is to leave."""

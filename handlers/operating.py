@@ -36,6 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "unknown_agent": "There is no agent of that name.",
     "no_transfer": "There is nobody to hand calls to: TRANSFER_TO is not set.",
     "too_many_lines": f"{MOST_LINES} lines wait to be said.",
+    "not_possible": "That is for calls: a chat can be hung up, and a line said in it.",
 }
 """What a ``Refusal`` tells an operator."""
 
@@ -93,6 +94,16 @@ class Elsewhere(Protocol):
 
 Operate = Callable[[str, Order], Refusal | None]
 """(conversation, order) -> why it is not carried out, "" where it is, None where the conversation is not here."""
+
+
+def first_of(*several: Operate) -> Operate:
+    """One of them has the conversation, or none."""
+
+    def operate(conversation: str, order: Order) -> Refusal | None:
+        answers = (each(conversation, order) for each in several)
+        return next((answer for answer in answers if answer is not None), None)
+
+    return operate
 
 
 def carry_out(operate: Operate, conversation: str, action: str, fields: Mapping[str, Any]) -> str | None:
@@ -156,4 +167,4 @@ class OperatorRoutes:
             raise problem(503, "no_answer", message, {"Retry-After": "1"}) from None
 
 
-__all__ = ["OperatorRoutes", "carry_out"]
+__all__ = ["OperatorRoutes", "carry_out", "first_of"]

@@ -9,6 +9,7 @@ from aiohttp import web
 from config.settings import Settings
 from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
 from handlers.chat_history import HISTORY
+from handlers.chat_tickets import TICKET
 from handlers.dashboard_access import DASHBOARD, Access
 from handlers.dashboard_api import add_rest
 from handlers.dashboard_login import Login
@@ -19,6 +20,7 @@ from handlers.fallback import Fallback
 from handlers.guard import closed
 from handlers.handover import Handover
 from handlers.health import LIVE, METRICS, READY, Health, Metrics
+from handlers.live_chat import SOCKET
 from handlers.monitoring import Monitoring
 from handlers.operating import OperatorRoutes
 from handlers.outbound import OutboundRoute
@@ -36,7 +38,7 @@ TWILIO = (INCOMING, ACTION, DIALLED, WHISPER, STATUS, AMD, RELAY, MESSAGE_STATUS
 
 CREDENTIALS = {
     **dict.fromkeys((*TWILIO, FALLBACK), (SIGNATURE_HEADER,)),
-    **dict.fromkeys((OUTBOUND, METRICS, HISTORY), ("Authorization",)),
+    **dict.fromkeys((OUTBOUND, METRICS, SOCKET, TICKET), ("Authorization",)),
     f"{DASHBOARD}/": ("Authorization", "Cookie"),
 }
 """The headers in which a route looks for a credential, or all routes with the same first part; on all other routes
@@ -125,6 +127,9 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"GET  {ONE}", "bearer token" if settings.debate_api_key else "open to who has the id"),
         (f"GET  {CHAT}", "bearer token" if settings.api_token else "closed: API_TOKEN"),
         (f"GET  {OPENAPI}", "open"),
+        (f"GET  {SOCKET}", _chat(settings)),
+        (f"POST {TICKET}", _chat(settings)),
+        (f"GET  {HISTORY}", _chat(settings)),
     ]
 
 
@@ -161,6 +166,13 @@ def _outbound(settings: Settings) -> str:
     if missing := missing_for_calls(settings):
         return f"bearer token; places no calls: {', '.join(missing)}"
     return "bearer token" if settings.outbound_countries else "bearer token; places no calls: OUTBOUND_COUNTRIES"
+
+
+def _chat(settings: Settings) -> str:
+    if settings.public_url is None:
+        return "this machine only: PUBLIC_URL is not set"
+    programs = "" if settings.api_token is None else ", and with the bearer token"
+    return f"from our own pages and {len(settings.chat_origins)} other sites{programs}"
 
 
 def _dashboard(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-SOCKETS = "test_relay_socket.py"
+SOCKETS = ("test_relay_socket.py", "test_live_chat.py")
 
 
 def pytest_asyncio_loop_factories(
@@ -15,7 +15,7 @@ def pytest_asyncio_loop_factories(
 ) -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
     """What is about sockets runs on both loops a process may have: their transports are not the same code."""
     factories: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {"asyncio": asyncio.new_event_loop}
-    if item.path.name == SOCKETS:
+    if item.path.name in SOCKETS:
         try:
             import uvloop
         except ImportError:
