@@ -135,7 +135,9 @@ async def test_a_conversation_of_another_channel_is_not_shown(house: Desk, redis
 
 
 @pytest.mark.parametrize(
-    "given", ["", "Bearer", "Bearer x", f"Bearer {ANN}." + "A" * 43, f"Basic {ANN}", "Bearer \udcff"]
+    "given",
+    ["", "Bearer", "Bearer x", f"Bearer {ANN}." + "A" * 43, f"Basic {ANN}", "Bearer \udcff"],
+    ids=["nothing", "no ticket", "no ticket of ours", "made up", "not a bearer", "not ASCII"],
 )
 async def test_without_a_ticket_nothing_is_told(house: Desk, given: str) -> None:
     """Nor is it with one that was made up."""
