@@ -18,6 +18,8 @@ from relay.store.scripts import text
 Frame = tuple[int, bytes]
 """Its number, and its JSON."""
 
+UNKNOWN = -1
+
 RawEntry = tuple[Any, Mapping[bytes, bytes]]
 
 
@@ -46,9 +48,12 @@ def entry_id(first: int) -> str:
 
 
 def load_entry(raw: RawEntry) -> Entry:
+    """One of a newer form follows on nothing that anybody knows."""
     number, fields = int(text(raw[0]).partition("-")[0]), raw[1]
     if b"b" in fields:
         return Entry(int(fields[b"b"]), number, over=False, frames=())
+    if b"f" not in fields:
+        return Entry(UNKNOWN, number, over=False, frames=())
     frames = fields[b"f"].split(b"\n")
     return Entry(number - 1, number + len(frames) - 1, b"e" in fields, frames)
 

@@ -158,6 +158,7 @@ class ChatWriter:
         except Exception as error:
             log.error("bug in the chat log", error=type(error).__name__, exc_info=error)
             self._drop(left)
+            self._grown.clear()
             left = []
         finally:
             self._waiting.extendleft(reversed(left))
@@ -203,6 +204,7 @@ class ChatWriter:
                 written.set_exception(StoreError("Redis: the chat log is not written"))
 
     def _drop(self, entries: Sequence[_Entry]) -> None:
+        self._fail_flushes()
         for entry in entries:
             self._lost(len(entry.frames))
             self._settle(entry)

@@ -12,7 +12,7 @@ from redis.asyncio import Redis
 from relay.store.chat_entries import log_key
 from relay.store.chat_log import JUMP, ChatLog
 from relay.store.history import state_key
-from tests.relay.store.chats import CHAT, OTHER, Process, frames, process
+from tests.relay.store.chats import CHAT, OTHER, Process, frame, frames, process
 
 
 @pytest.fixture
@@ -117,6 +117,16 @@ async def test_many_conversations_share_round_trips(redis: Redis) -> None:
         for number in range(100):
             assert await one.log.since(str(number), 0) == frames(1, 2, 3)
             assert await redis.xlen(log_key(str(number))) == 2
+
+
+async def test_what_a_newer_version_has_written_is_not_skipped(one: Process, redis: Redis) -> None:
+    """Who would have to read it is told to load the conversation anew; who is behind it goes on."""
+    await one.turn(2)
+    await redis.xadd(log_key(CHAT), {"zipped": "..."}, id="3-0")
+    await redis.xadd(log_key(CHAT), {"f": frame(4), "e": 1, "mood": "glad"}, id="4-0")
+    assert await one.log.since(CHAT, 2) is None
+    assert await one.log.since(CHAT, 3) == frames(4)
+    assert (await one.log.last(CHAT), await one.log.settled(CHAT)) == (4, 4)
 
 
 # -- several processes

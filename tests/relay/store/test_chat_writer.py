@@ -130,3 +130,15 @@ async def test_a_flush_that_is_given_up_harms_nobody(one: Process) -> None:
     first.cancel()
     await second
     assert await one.log.since(CHAT, 0) == frames(1)
+
+
+async def test_what_is_dropped_is_not_taken_for_written(weak: Redis, fragile: FragileRedis) -> None:
+    """Who waits for a flush learns that the process leaves without it."""
+    async with process(weak, patient=0) as one:
+        await one.turn(1)
+        fragile.stop()
+        one.add(2)
+        flush = asyncio.create_task(one.log.flush(CHAT), name="flush")
+        await asyncio.sleep(0)
+    with pytest.raises(StoreError):
+        await flush
