@@ -68,14 +68,16 @@ async def test_a_ticket_expires(redis: Redis) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("", ".", "x", ANN, f"{ANN}.", f"{ANN}." + "A" * 43, "}{." + "A" * 43, f"{ANN}\n." + "A" * 43),
+        *("", ".", "x", "ANN", "ANN.", "ANN." + "A" * 43, "}{." + "A" * 43, "ANN\n." + "A" * 43),
         "\ud800." + "A" * 43,
         "a" * 100_000,
     ],
+    ids=lambda text: ascii(text[:20]),
 )
 async def test_what_is_no_ticket(redis: Redis, text: str) -> None:
-    """It opens nothing and reads nothing, whatever it looks like."""
+    """It opens nothing and reads nothing, whatever it looks like; also with the name of a visitor who has one."""
     await ChatTickets(redis).issue(ANN)
+    text = text.replace("ANN", ANN)
     assert await ChatTickets(redis).redeem(text) is None
     assert await ChatTickets(redis).reader(text) is None
 
