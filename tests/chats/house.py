@@ -9,10 +9,14 @@ from pathlib import Path
 from phone.model import ModelServer
 from tests.running import Running, running, write_agent
 
+# A model that a test holds back is not asked again, however slow the machine is.
 AGENT = """
 title = "Test"
 greeting = "Hello from the test."
 tools = ["save_name"]
+[limits]
+first_token_deadline = 30
+stall_deadline = 30
 [says.apology]
 en = "That did not work, sorry."
 es = "No ha funcionado, lo siento."
