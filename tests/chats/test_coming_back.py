@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 
 from phone.model import Gate, Reply
 from tests.chats.house import two_processes
-from tests.chats.visitor import Frame, Visitor, close_code, drop, visiting
+from tests.chats.visitor import SOON, Frame, Visitor, close_code, drop, visiting
 from tests.running import Running
 
 WORDS = [f"word{n} " for n in range(12)]
@@ -235,7 +235,7 @@ async def test_coming_back_again_and_again(redis: Redis, redis_url: str, tmp_pat
                 if number == times - 1:
                     await again.until("done")
                 else:
-                    async with asyncio.timeout(5):
+                    async with asyncio.timeout(SOON):
                         await again.until("delta")
                         await again.next()
                 await drop(again)

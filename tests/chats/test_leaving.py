@@ -45,7 +45,7 @@ async def test_a_turn_lost_with_its_process_may_be_asked_for_again(
         assert await redis.exists(f"conversation:{{{ada.conversation}}}:running")
         async with visiting(second.url, ada.name) as again:
             await again.resume(ada.conversation, ada.seq)
-            lost = await again.until("error", within=15)  # its lease has to run out
+            lost = await again.until("error", within=30)  # its lease has to run out
             assert (lost["code"], lost["retryable"], lost["client_id"]) == ("lost", True, "m1")
             assert lost["turn"] == ack["turn"] and lost["seq"] > ada.seq
             done = await again.ask("Hi", "m1")

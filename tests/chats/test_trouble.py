@@ -20,7 +20,7 @@ from relay.live.feed import Feed
 from relay.live.frames import Auth, dump
 from relay.live.line import Wish
 from tests.chats.house import AGENT
-from tests.chats.visitor import close_code, drop, socket, visiting
+from tests.chats.visitor import SOON, close_code, drop, socket, visiting
 from tests.relay.store.servers import FragileRedis
 from tests.running import Running, running, write_agent
 
@@ -159,7 +159,7 @@ async def test_a_chat_leaves_nothing_behind_in_the_process(relay: Running) -> No
                 if lost:
                     await drop(ada)
                     ws.transport.abort()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while any(task.get_name().startswith(OURS) for task in asyncio.all_tasks() - tasks):  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         parts = (LiveConversation, ChatSocket, PlainSocket, Wish, Feed)

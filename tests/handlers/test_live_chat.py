@@ -31,11 +31,9 @@ from relay.store.chat_running import RunningTurns
 from relay.store.chat_tickets import ChatTickets
 from relay.store.presence import Presence, sockets_key
 from relay.telemetry import Telemetry
-from tests.chats.visitor import Visitor, close_code
+from tests.chats.visitor import SOON, Visitor, close_code
 from tests.chats.visitor import socket as connect
 from tests.fakes.deaf import Deaf
-
-SOON = 5.0
 
 
 async def eventually(holds: Callable[[], object]) -> None:
