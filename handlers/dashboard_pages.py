@@ -6,9 +6,7 @@ the digest of all of them in it, so that browsers keep them for good and never m
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
 from html import escape
 from pathlib import Path
@@ -18,6 +16,7 @@ from aiohttp.typedefs import Handler
 
 from handlers.dashboard_access import DASHBOARD, Access
 from handlers.guard import closed
+from handlers.served_file import ServedFile
 from relay.errors import StoreError
 
 FOLDER = Path(__file__).parent / "pages"
@@ -39,30 +38,6 @@ ThereIs = Callable[[str], Awaitable[bool]]
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """Something to be served, packed and not, with the tag that changes when it does: a weak one, the same for both."""
-
-    content: bytes
-    packed: bytes
-    kind: str
-    tag: str
-
-    @classmethod
-    def of(cls, content: bytes, kind: str) -> _File:
-        return cls(content, gzip.compress(content, mtime=0), kind, sha256(content).hexdigest()[:16])
-
-    def answer(self, request: web.BaseRequest, headers: Mapping[str, str], status: int = 200) -> web.Response:
-        headers = {**headers, hdrs.ETAG: f'W/"{self.tag}"', hdrs.VARY: hdrs.ACCEPT_ENCODING}
-        known = request.if_none_match or ()
-        if status == 200 and any(tag.value in (self.tag, "*") for tag in known):
-            return web.Response(status=304, headers=headers)
-        body = self.content
-        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
-            headers[hdrs.CONTENT_ENCODING], body = "gzip", self.packed
-        return web.Response(status=status, body=body, content_type=self.kind, charset="utf-8", headers=headers)
-
-
 class Pages:
     """``access``: who may open them; it also knows the prefix below which browsers find us. ``there_is``: by the path
     of a page, whether there is what a name in its place stands for; raises StoreError. The page of what there is not is
@@ -76,7 +51,7 @@ class Pages:
         for name, content in files.items():
             digest.update(f"{name} {len(content)} ".encode() + content)
         self._digest = digest.hexdigest()[:16]
-        self._assets = {name: _File.of(content, _TYPES[Path(name).suffix]) for name, content in files.items()}
+        self._assets = {name: ServedFile.of(content, _TYPES[Path(name).suffix]) for name, content in files.items()}
         frame = (folder / "frame.html").read_text("utf-8")
         self._pages = {
             path: self._page(frame.replace("{{main}}", (folder / f"{name}.html").read_text("utf-8")), name, title)
@@ -105,7 +80,7 @@ class Pages:
         current = request.match_info["digest"] == self._digest
         return file.answer(request, {hdrs.CACHE_CONTROL: FOR_GOOD if current else "no-store"})
 
-    def _shows(self, page: _File, there_is: ThereIs | None) -> Handler:
+    def _shows(self, page: ServedFile, there_is: ThereIs | None) -> Handler:
         async def show(request: web.Request) -> web.Response:
             self._access.check_page(request)
             status = 200
@@ -126,7 +101,7 @@ class Pages:
         query = f"?{url.raw_query_string}" if url.raw_query_string else ""
         raise web.HTTPSeeOther(f"{self._access.prefix}{url.raw_path.removesuffix('/')}{query}")
 
-    def _page(self, text: str, name: str, title: str) -> _File:
+    def _page(self, text: str, name: str, title: str) -> ServedFile:
         base = escape(self._access.prefix + DASHBOARD)
         for what, value in {
             "base": base,
@@ -135,4 +110,4 @@ class Pages:
             "title": title,
         }.items():
             text = text.replace(f"{{{{{what}}}}}", value)
-        return _File.of(text.encode(), "text/html")
+        return ServedFile.of(text.encode(), "text/html")
