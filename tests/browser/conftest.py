@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,6 +12,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, async_playwright
 
 from tests.browser.chromium import FLAGS, MISSING, executable
 
+NO_ANSWER = "Failed to load resource"
 PATIENCE = 10_000  # ms for what a page is to show: the machine is busy
 
 expect.set_options(timeout=PATIENCE)
@@ -33,14 +35,15 @@ class Tab:
     """A page that each test gets without cookies, without anything of the one before. What the browser has to complain
     of (a script's error, a breach of the policy) is kept; answers of 4xx and 5xx are no complaint."""
 
-    def __init__(self, browser: Browser) -> None:
+    def __init__(self, browser: Browser, **more: Any) -> None:
         self._browser = browser
+        self._more = more
         self._page: Page | None = None
         self.complaints: list[str] = []
 
     async def page(self, width: int, height: int, *, dark: bool) -> Page:
         if self._page is None:
-            context = await self._browser.new_context(reduced_motion="reduce")
+            context = await self._browser.new_context(reduced_motion="reduce", **self._more)
             context.set_default_timeout(PATIENCE)
             self._page = await context.new_page()
             self._page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -51,7 +54,7 @@ class Tab:
         return self._page
 
     def _said(self, message: ConsoleMessage) -> None:
-        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
+        if message.type in ("error", "warning") and not message.text.startswith(NO_ANSWER):
             self.complaints.append(message.text)
 
     async def left(self) -> None:
@@ -76,22 +79,33 @@ async def tab(browser: Browser) -> AsyncIterator[Tab]:
 
 
 @pytest.fixture
-def opened(tab: Tab) -> Open:
-    """Opens a page: ``async with opened(url, width=390) as page``. Complaints fail the test at the end. ``lasting``:
-    what the test does to the page cannot be undone."""
+def opened(browser: Browser, tab: Tab) -> Open:
+    """Opens a page: ``async with opened(url, width=390) as page``. Complaints fail the test at the end, but for those
+    that begin with ``forgiven``. ``lasting``: what the test does to the page cannot be undone. ``own``: a profile of its
+    own, with ``more`` of Playwright's options for one."""
 
     @asynccontextmanager
     async def opened(
-        url: str, *, width: int = 1280, height: int = 800, dark: bool = False, lasting: bool = False
+        url: str,
+        *,
+        width: int = 1280,
+        height: int = 800,
+        dark: bool = False,
+        lasting: bool = False,
+        forgiven: str = NO_ANSWER,
+        own: bool = False,
+        **more: Any,
     ) -> AsyncIterator[Page]:
-        page = await tab.page(width, height, dark=dark)
+        alone = own or bool(more)
+        used = Tab(browser, **more) if alone else tab
+        page = await used.page(width, height, dark=dark)
         try:
             await page.goto(url)
             yield page
-            assert tab.complaints == []
-            await (tab.close() if lasting else tab.left())
+            assert [said for said in used.complaints if not said.startswith(forgiven)] == []
+            await (used.close() if lasting or alone else used.left())
         except BaseException:
-            await tab.close()
+            await used.close()
             raise
 
     return opened

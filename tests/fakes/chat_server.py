@@ -74,8 +74,8 @@ class Conversation:
 @dataclass
 class Chat:
     """``answers``: of the next turns; then each repeats what was written. ``asked``: the texts turns were begun for.
-    ``frames``: what clients sent. ``away``: tickets are refused with this status, if it is not 0. ``deaf``: pings get no
-    answer. ``origins``: who may ask for a ticket from elsewhere."""
+    ``frames``: what clients sent. ``away``: tickets are refused with this status, if it is not 0. ``deaf``: pings get
+    no answer. ``origins``: who may ask for a ticket from elsewhere."""
 
     url: str = ""
     answers: deque[Answer] = field(default_factory=deque)
@@ -259,15 +259,20 @@ async def chat_server(port: int = 0, agent: str = "default") -> AsyncIterator[Ch
 
 
 @asynccontextmanager
-async def site(page: str, policy: str = "") -> AsyncIterator[str]:
-    """Somebody else's site: the address of its only page, on another origin than the chat's."""
+async def site(page: str, style: str = "", policy: str = "") -> AsyncIterator[str]:
+    """Somebody else's site: the address of its only page, on another origin than the chat's; its style is at
+    ``/loud.css``. ``policy``: its Content-Security-Policy."""
 
     async def show(request: web.Request) -> web.Response:
         headers = {"Content-Security-Policy": policy} if policy else {}
         return web.Response(text=page, content_type="text/html", headers=headers)
 
+    async def loud(request: web.Request) -> web.Response:
+        return web.Response(text=style, content_type="text/css")
+
     app = web.Application()
     app.router.add_get("/", show)
+    app.router.add_get("/loud.css", loud)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
     try:

@@ -39,9 +39,16 @@ function makePanel(root, t, isInline, on) {
   const box = el("textarea", { rows: 1, dir: "auto", maxlength: 4000, placeholder: t.placeholder, input: fit, keydown: key });
   const stop = button("stop", t.stop, () => on.stop());
   const send = button("send", t.send, write);
-  const fresh = button("fresh", t.fresh, () => (on.fresh(), box.focus()));
-  const head = el("header", {}, el("h2", { dir: "auto" }, t.title), fresh);
-  const panel = el(isInline ? "section" : "dialog", { class: "panel", "aria-label": t.title, tabindex: -1 }, head, doing, words, notice, el("footer", {}, box, stop, send));
+  const head = el("header", {}, el("h2", { dir: "auto" }, t.title), button("fresh", t.fresh, () => (on.fresh(), box.focus())));
+  const panel = el(
+    isInline ? "section" : "dialog",
+    { "aria-label": t.title, tabindex: -1, close: closed, keydown: (event) => event.keyCode === ESCAPE && panel.close?.() },
+    head,
+    doing,
+    words,
+    notice,
+    el("footer", {}, box, stop, send),
+  );
   const launcher = button("chat", t.open, () => (panel.open ? panel.close() : open(true)));
   const count = el("b");
   let missed = 0;
@@ -52,8 +59,6 @@ function makePanel(root, t, isInline, on) {
     head.append(button("close", t.close, () => panel.close()));
     launcher.append(icon("close"), count);
     root.append(launcher);
-    panel.addEventListener("keydown", (event) => event.keyCode === ESCAPE && panel.close());
-    panel.addEventListener("close", closed);
     visualViewport.addEventListener("resize", place);
     visualViewport.addEventListener("scroll", place);
     tell();
@@ -69,7 +74,7 @@ function makePanel(root, t, isInline, on) {
   function tell() {
     const label = panel.open ? t.close : t.open + (missed ? ` (${missed})` : "");
     count.textContent = missed || "";
-    launcher.title = label;
+    launcher.title = launcher.ariaLabel = label;
     launcher.ariaExpanded = panel.open;
   }
 
@@ -107,7 +112,7 @@ function makePanel(root, t, isInline, on) {
 
   function fit() {
     box.style.height = "auto";
-    box.style.height = `${box.scrollHeight + 2}px`;
+    box.style.height = box.scrollHeight + 2 + "px";
     send.disabled = box.disabled || !box.value.trim();
   }
 

@@ -6,7 +6,7 @@
 function talk(panel, memory, wire, t) {
   const { log, live, queue } = panel;
   const { outbox } = memory;
-  const finished = new Map(); // turns that are in the log, and whether it has them from the history
+  const ended = new Map(); // turns that are in the log, and whether it has them from the history
   let phase = ""; // of the first message: "", "sent", "failed"
   let own = null; // its bubble, once it was sent
   let last = 0; // number of the last frame we have
@@ -36,13 +36,13 @@ function talk(panel, memory, wire, t) {
       begin();
       if (words) log.append(bubble("", words));
     });
-    finished.set(name, false);
+    ended.set(name, false);
   }
 
   function clear() {
     log.replaceChildren();
     queue.replaceChildren();
-    finished.clear();
+    ended.clear();
     phase = "";
     own = null;
     begin();
@@ -93,9 +93,9 @@ function talk(panel, memory, wire, t) {
       clear();
       for (const { role, text: words, turn: name } of messages) {
         log.append(bubble(role, words));
-        finished.set(name, true);
+        ended.set(name, true);
       }
-      while (finished.has(outbox[0]?.turn ?? 0)) outbox.shift();
+      while (ended.has(outbox[0]?.turn ?? 0)) outbox.shift();
       outbox.forEach(wait);
       panel.bottom();
       resume(seq);
@@ -128,13 +128,13 @@ function talk(panel, memory, wire, t) {
       if (head.turn !== name && turn === head.turn) begin(); // that turn is lost, and this one is in its place
       head.turn = name;
       memory.keep();
-      if (!finished.has(name)) return;
-      if (finished.get(name)) own.remove();
+      if (!ended.has(name)) return;
+      if (ended.get(name)) own.remove();
       settle();
     },
 
     delta({ turn: name, text: more }) {
-      if (finished.has(name)) return;
+      if (ended.has(name)) return;
       if (name !== turn) begin(name);
       text += more;
       painting ||= requestAnimationFrame(() => {
@@ -145,7 +145,7 @@ function talk(panel, memory, wire, t) {
     },
 
     done({ turn: name, text: words }) {
-      if (!finished.has(name)) {
+      if (!ended.has(name)) {
         finish(name, words);
         panel.unread();
       }
@@ -158,7 +158,7 @@ function talk(panel, memory, wire, t) {
       if (!head || (client_id !== head.id && name !== head.turn) || phase === "failed" || code === "leaving") return;
       if (code === "lost") return again();
       const words = /rate|busy/.test(code) ? t.busy : (/^model/.test(code) && message) || t.failed;
-      const told = el("div", { class: "failed", role: "alert" }, el("p", { dir: "auto" }, words));
+      const told = el("p", { class: "failed", role: "alert", dir: "auto" }, words, " ");
       if (retryable) {
         phase = "failed";
         told.append(el("button", { click: again }, t.retry));
@@ -201,7 +201,7 @@ function talk(panel, memory, wire, t) {
     elsewhere() {
       away();
       isStale = true; // others go on with the conversation
-      panel.say(true, t.elsewhere, el("button", { click: wire.start }, t.here));
+      panel.say(true, t.elsewhere, " ", el("button", { click: wire.start }, t.here));
     },
 
     write(words) {

@@ -3,7 +3,7 @@
 const script = document.currentScript;
 const given = script.dataset;
 const { agent = "", color } = given;
-const base = script.src.split("/chat/widget.js")[0];
+const base = new URL(".", script.src).href;
 const isInline = "inline" in given;
 
 // What is remembered, as long as the browser lets us: who the visitor is, and what they wrote that has no answer yet.
@@ -43,11 +43,11 @@ const on = {
   open(isOpen) {
     memory.open = isOpen;
     memory.keep();
-    if (isOpen) connection.start();
+    if (isOpen) line.start();
   },
 };
 const panel = makePanel(root, t, isInline, on);
-const connection = wire(base, agent, memory, on);
-Object.assign(on, talk(panel, memory, connection, t));
-if (isInline || memory.outbox[0]) connection.start();
+const line = wire(base, agent, memory, on);
+Object.assign(on, talk(panel, memory, line, t));
+if (isInline || memory.outbox[0]) line.start();
 if (memory.open && !isInline) panel.open();

@@ -15,7 +15,7 @@ function wire(base, agent, memory, told) {
   const query = agent && `?agent=${encodeURIComponent(agent)}`;
 
   async function ask(path, options) {
-    const answer = await fetch(`${base}/chat/${path}`, { signal: AbortSignal.timeout(PATIENCE), ...options });
+    const answer = await fetch(base + path, { signal: AbortSignal.timeout(PATIENCE), ...options });
     if (!answer.ok) throw answer.status;
     return answer.json();
   }
@@ -53,7 +53,7 @@ function wire(base, agent, memory, told) {
     try {
       const pass = await ticket();
       if (socket !== mine) return;
-      socket = new WebSocket(base.replace("http", "ws") + "/chat/ws" + query, "chat.v1");
+      socket = new WebSocket(base.replace("http", "ws") + "ws" + query, "chat.v1");
       socket.onopen = () => send({ type: "auth", ticket: pass });
       socket.onclose = closed;
       socket.onmessage = ({ data }) => {
