@@ -26,6 +26,7 @@ from handlers.call_memory import CallMemory
 from handlers.callbacks import Outcome
 from handlers.calls import Calls, untraced
 from handlers.chat import make_chat
+from handlers.chat_pages import ChatPages
 from handlers.connecting import Connector
 from handlers.dashboard_access import Access
 from handlers.dashboard_login import Login
@@ -312,6 +313,7 @@ async def build_app(
         twilio_closed=gate.is_closed,
         outbound_closed=not api_token,
     )
+    ChatPages(agents, settings.chat_agent, fresh=watch_agents.fresh).add_routes(app)
 
     debates = Debates(redis)
     debater = Debater(

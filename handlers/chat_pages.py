@@ -6,7 +6,7 @@ us, for it names what it loads relative to itself. Its policy lets no script mak
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from html import escape
 from pathlib import Path
 from string import Template
@@ -33,11 +33,20 @@ _POLICY = page_policy(form_action="'none'", require_trusted_types_for="'script'"
 
 
 class ChatPages:
-    """``agents``: those there are now. ``default``: the name of the one that a page which names none is with."""
+    """``agents``: those there are now; ``default``: the name of the one that a page which names none is with.
+    ``fresh``: awaited before an agent is looked up."""
 
-    def __init__(self, agents: Mapping[str, AgentDefinition], default: str, folder: Path = FOLDER) -> None:
+    def __init__(
+        self,
+        agents: Mapping[str, AgentDefinition],
+        default: str,
+        *,
+        fresh: Callable[[], Awaitable[object]],
+        folder: Path = FOLDER,
+    ) -> None:
         self._agents = agents
         self._default = default
+        self._fresh = fresh
         self._page = Template((folder / "page.html").read_text("utf-8"))
         self._style = ServedFile.of((folder / "page.css").read_bytes(), "text/css")
         self._script = ServedFile.of(script(folder), "text/javascript")
@@ -48,7 +57,8 @@ class ChatPages:
         app.router.add_get(STYLE, self.style)
 
     async def page(self, request: web.Request) -> web.StreamResponse:
-        name = request.query.get("agent", self._default)
+        await self._fresh()
+        name = request.query.get("agent") or self._default
         agent = self._agents.get(name)
         if agent is None:
             raise web.HTTPNotFound(text="There is no agent of this name.\n")
@@ -59,7 +69,7 @@ class ChatPages:
             language=language,
             direction="rtl" if language in _RIGHT_TO_LEFT else "ltr",
         )
-        headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
+        headers: dict[str, str] = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: hdrs.ACCEPT_LANGUAGE}
         headers[hdrs.CONTENT_SECURITY_POLICY] = _POLICY
         return ServedFile.of(text.encode(), "text/html").answer(request, headers)
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from config.settings import Settings
 from handlers.callbacks import ACTION, AMD, DIALLED, FALLBACK, INCOMING, OUTBOUND, RELAY, STATUS, WHISPER
 from handlers.chat_history import HISTORY
+from handlers.chat_pages import PAGE, SCRIPT
 from handlers.chat_tickets import TICKET
 from handlers.dashboard_access import DASHBOARD, Access
 from handlers.dashboard_api import add_rest
@@ -130,6 +131,8 @@ def route_table(settings: Settings) -> list[tuple[str, str]]:
         (f"GET  {SOCKET}", _chat(settings)),
         (f"POST {TICKET}", _chat(settings)),
         (f"GET  {HISTORY}", _chat(settings)),
+        (f"GET  {PAGE}", "open"),
+        (f"GET  {SCRIPT}", "open"),
     ]
 
 

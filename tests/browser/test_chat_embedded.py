@@ -85,7 +85,9 @@ async def test_a_page_and_the_chat_leave_each_other_alone(opened: Open) -> None:
             await page.keyboard.press("Enter")
             said = dialog.get_by_role("log").locator(".bubble")
             await expect(said).to_have_text(["Hallo"])
-            look = "(it) => ['fontSize', 'textTransform', 'borderStyle', 'opacity'].map((at) => getComputedStyle(it)[at])"
+            look = (
+                "(it) => ['fontSize', 'textTransform', 'borderStyle', 'opacity'].map((at) => getComputedStyle(it)[at])"
+            )
             assert await said.first.evaluate(look) == ["16px", "none", "none", "1"]
             assert await hexed(page, ".user", "backgroundColor") == "#ffd700"
             assert await hexed(page, ".user p", "color") == "#000000"

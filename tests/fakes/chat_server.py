@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -241,7 +242,7 @@ def _ready(talk: Conversation) -> Json:
 async def chat_server(port: int = 0, agent: str = "default") -> AsyncIterator[Chat]:
     chat = Chat()
     app = web.Application(middlewares=[chat._cors])
-    ChatPages(load_agents(CHECKOUT / "config" / "agents"), agent).add_routes(app)
+    ChatPages(load_agents(CHECKOUT / "config" / "agents"), agent, fresh=partial(asyncio.sleep, 0)).add_routes(app)
     app.router.add_post("/chat/ticket", chat.ticket)
     app.router.add_get("/chat/history", chat.history)
     app.router.add_get("/chat/ws", chat.socket)
