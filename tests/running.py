@@ -82,11 +82,12 @@ async def running(
     rehearsal: bool = False,
     after_call: Pace = USUAL_PACE,
     spans: Spans | None = None,
+    port: int = 0,
 ) -> AsyncIterator[Running]:
     """``agents``: a folder of agents, the checkout's own if None. ``environ``: settings by their names. ``model_url``:
     of an endpoint elsewhere, in place of ``model``. ``extra_tools``: adds tools of the test's own, which its agents may
     name. ``rehearsal``: the model plays the agents' scripts, and is asked for them by name. ``after_call``: when what
-    follows a call is done. ``spans``: what its calls are told to."""
+    follows a call is done. ``spans``: what its calls are told to. ``port``: where it listens, any free one if 0."""
     variables: dict[str, str] = {
         "DATA_DIR": str(data_dir),
         "AGENTS_DIR": str(agents or CHECKOUT / "config" / "agents"),
@@ -115,7 +116,7 @@ async def running(
         runner = web.AppRunner(app, **options)
         await runner.setup()
         try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await web.TCPSite(runner, "127.0.0.1", port).start()
             host, port = runner.addresses[0][:2]
             yield Running(f"http://{host}:{port}", app, server, redis)
         finally:
