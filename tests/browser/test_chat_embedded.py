@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.browser.chatting import said, write
 from tests.browser.conftest import Open
 from tests.fakes.chat_server import Answer, chat_server, site
 from tests.handlers.test_dashboard_pages import contrast
@@ -83,12 +84,12 @@ async def test_a_page_and_the_chat_leave_each_other_alone(opened: Open) -> None:
             chat.script(Answer(["Guten ", "Tag"], gate))
             await page.keyboard.type("Hallo")
             await page.keyboard.press("Enter")
-            said = dialog.get_by_role("log").locator(".bubble")
-            await expect(said).to_have_text(["Hallo"])
+            bubbles = dialog.get_by_role("log").locator(".bubble")
+            await expect(bubbles).to_have_text(["Hallo"])
             look = (
                 "(it) => ['fontSize', 'textTransform', 'borderStyle', 'opacity'].map((at) => getComputedStyle(it)[at])"
             )
-            assert await said.first.evaluate(look) == ["16px", "none", "none", "1"]
+            assert await bubbles.first.evaluate(look) == ["16px", "none", "none", "1"]
             assert await hexed(page, ".user", "backgroundColor") == "#ffd700"
             assert await hexed(page, ".user p", "color") == "#000000"
             for target in await dialog.get_by_role("button").all():
@@ -102,14 +103,14 @@ async def test_a_page_and_the_chat_leave_each_other_alone(opened: Open) -> None:
             await expect(button).to_have_accessible_name("Chat öffnen (1)")
             await expect(page.locator(".chat b")).to_have_text("1")
             await page.keyboard.press("Enter")
-            await expect(said).to_have_text(["Hallo", "Guten Tag"])
+            await expect(bubbles).to_have_text(["Hallo", "Guten Tag"])
             await expect(page.locator(".chat b")).to_be_hidden()
             after = await heading.evaluate(
                 "(h1) => JSON.stringify([getComputedStyle(h1).cssText, h1.getBoundingClientRect()])"
             )
             assert after == before
             await page.reload()  # it is open again, and has not taken the focus
-            await expect(said).to_have_text(["Hallo", "Guten Tag"])
+            await expect(bubbles).to_have_text(["Hallo", "Guten Tag"])
             assert await page.evaluate("document.activeElement === document.body")
 
 
@@ -154,8 +155,7 @@ async def test_what_is_read_is_not_scrolled_away(opened: Open) -> None:
     lines = "\n\n".join(f"Line {n}" for n in range(40))
     async with chat_server() as chat, opened(f"{chat.url}/chat", height=500) as page:
         chat.script(Answer([lines, "\n\nMore", "\n\nLast"], gate))
-        await page.get_by_placeholder("Write a message").fill("Go")
-        await page.keyboard.press("Enter")
+        await write(page, "Go")
         words = page.locator(".words")
         left = "(it) => it.scrollHeight - it.scrollTop - it.clientHeight"
         gate.release()
@@ -163,10 +163,9 @@ async def test_what_is_read_is_not_scrolled_away(opened: Open) -> None:
         await words.evaluate("(it) => { it.scrollTop = 100; }")
         gate.release()
         gate.release()
-        await expect(page.get_by_role("log").locator("> *")).to_have_count(2)
+        await expect(said(page)).to_have_count(2)
         assert await words.evaluate("(it) => it.scrollTop") == 100
-        await page.get_by_placeholder("Write a message").fill("Next")
-        await page.keyboard.press("Enter")
+        await write(page, "Next")
         await expect(words.get_by_text("You wrote: Next")).to_be_in_viewport()
         assert await words.evaluate(left) < 2
 
@@ -181,6 +180,5 @@ async def test_a_browser_that_keeps_nothing_chats_all_the_same(opened: Open) -> 
         for script in (strange, broken):
             await page.add_init_script(f"if (location.protocol === 'http:') {{ {script} }}")
             await page.goto(f"{chat.url}/chat")
-            await page.get_by_placeholder("Write a message").fill("Hello")
-            await page.keyboard.press("Enter")
-            await expect(page.get_by_role("log").locator("> *")).to_have_text(["Hello", "You wrote: Hello"])
+            await write(page, "Hello")
+            await expect(said(page)).to_have_text(["Hello", "You wrote: Hello"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
+from tests.browser.chatting import said, write
 from tests.browser.conftest import Open
 from tests.fakes.chat_server import Answer, chat_server
 
@@ -62,9 +63,7 @@ async def test_an_answer_is_markdown_and_nothing_else(opened: Open) -> None:
     texts = [*WRITTEN, DEEP, *HUGE]
     async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
         chat.script(Answer(["[" * LONG, "**" * LONG, "end"]))
-        box = page.get_by_placeholder("Write a message")
-        await box.fill("Go on")
-        await page.keyboard.press("Enter")
+        await write(page, "Go on")
         answers = page.get_by_role("log").locator(".bubble:not(.user)")
         await expect(answers).to_have_count(1)
         (talk,) = chat.visitors.values()
@@ -94,7 +93,6 @@ async def test_half_an_answer_shows_no_marks(opened: Open) -> None:
               new MutationObserver(() => {
                 const bubble = live.firstChild;
                 if (!bubble?.firstChild) return;
-                bubble.first ??= 0;
                 seen.push(bubble.innerText);
                 if (bubble.children.length > 1) {
                   window.kept ??= bubble.firstChild;
@@ -103,9 +101,8 @@ async def test_half_an_answer_shows_no_marks(opened: Open) -> None:
               }).observe(live, { childList: true, subtree: true, characterData: true });
             }"""
         )
-        await page.get_by_placeholder("Write a message").fill("Write")
-        await page.keyboard.press("Enter")
-        await expect(page.get_by_role("log").locator(".bubble")).to_have_count(2)
+        await write(page, "Write")
+        await expect(said(page)).to_have_count(2)
         seen: list[str] = await page.evaluate("seen")
         assert len(seen) > 5
         assert [each for each in seen if any(mark in each for mark in ("*", "[", "]", "](", "https"))] == []

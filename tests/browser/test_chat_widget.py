@@ -5,27 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 
+from tests.browser.chatting import said, shown, write
 from tests.browser.conftest import Open
 from tests.fakes.chat_server import Answer, chat_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def write(page: Page, text: str) -> None:
-    await page.get_by_placeholder("Write a message").fill(text)
-    await page.keyboard.press("Enter")
-
-
-def said(page: Page) -> Locator:
-    """What both sides have said, as far as it is over."""
-    return page.get_by_role("log").locator("> *")
-
-
-def shown(page: Page) -> Locator:
-    """The same, and what is still being said."""
-    return page.locator(".words > div > .bubble")
 
 
 async def test_an_answer_is_streamed_and_kept(opened: Open) -> None:

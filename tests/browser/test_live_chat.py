@@ -6,25 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Locator, Page, expect
+from playwright.async_api import expect
 from yarl import URL
 
 from phone.model import ModelServer, Reply
 from relay.store.client import connect
+from tests.browser.chatting import said, write
 from tests.browser.conftest import Open
 from tests.fakes.chat_server import site
 from tests.running import running, write_agent
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-
-async def write(page: Page, text: str) -> None:
-    await page.get_by_placeholder("Write a message").fill(text)
-    await page.keyboard.press("Enter")
-
-
-def said(page: Page) -> Locator:
-    return page.get_by_role("log").locator("> *")
 
 
 async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: str, tmp_path: Path) -> None:
@@ -41,7 +33,7 @@ async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: 
         return running(redis_url, tmp_path / "data", agents=agents, model=model, **more)
 
     first = Reply(["The ", "sky ", "is **bl", "ue**."])
-    async with opened("about:blank") as page, opened("about:blank", forgiven="blocked by CORS") as elsewhere:
+    async with opened("about:blank") as page, opened("about:blank", forgiven="Access to fetch") as elsewhere:
         async with house(first, Reply(["It ", "is."])) as relay:
             await page.goto(f"{relay.url}/chat")
             await write(page, "What colour is the sky?")

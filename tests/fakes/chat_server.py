@@ -17,6 +17,7 @@ from itertools import count
 from typing import Any
 
 from aiohttp import WSMsgType, web
+from aiohttp.test_utils import TestServer
 
 from config.agents import load_agents
 from config.values import CHECKOUT
@@ -274,13 +275,8 @@ async def site(page: str, style: str = "", policy: str = "") -> AsyncIterator[st
     app = web.Application()
     app.router.add_get("/", show)
     app.router.add_get("/loud.css", loud)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://localhost:{runner.addresses[0][1]}/"
-    finally:
-        await runner.cleanup()
+    async with TestServer(app) as server:
+        yield str(server.make_url("/"))
 
 
 async def _look(port: int) -> None:

@@ -39,7 +39,7 @@ function makePanel(root, t, isInline, on) {
   const box = el("textarea", { rows: 1, dir: "auto", maxlength: 4000, placeholder: t.placeholder, input: fit, keydown: key });
   const stop = button("stop", t.stop, () => on.stop());
   const send = button("send", t.send, write);
-  const head = el("header", {}, el("h2", { dir: "auto" }, t.title), button("fresh", t.fresh, () => (on.fresh(), box.focus())));
+  const head = el("header", {}, el(isInline ? "h1" : "h2", { dir: "auto" }, t.title), button("fresh", t.fresh, () => (on.fresh(), box.focus())));
   const panel = el(
     isInline ? "section" : "dialog",
     { "aria-label": t.title, tabindex: -1, close: closed, keydown: (event) => event.keyCode === ESCAPE && panel.close?.() },
