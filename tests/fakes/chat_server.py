@@ -60,6 +60,7 @@ class Conversation:
     turns: dict[str, str] = field(default_factory=dict)  # by the client's name for the message
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     socket: web.WebSocketResponse | None = None
+    transport: asyncio.Transport | None = None
 
     async def tell(self, frame: Json) -> None:
         if self.socket is not None and not self.socket.closed:
@@ -77,7 +78,7 @@ class Conversation:
 class Chat:
     """``answers``: of the next turns; then each repeats what was written. ``asked``: the texts turns were begun for.
     ``frames``: what clients sent. ``away``: tickets are refused with this status, if it is not 0. ``deaf``: pings get
-    no answer. ``origins``: who may ask for a ticket from elsewhere."""
+    no answer. ``pace``: seconds between two pieces of an answer."""
 
     url: str = ""
     answers: deque[Answer] = field(default_factory=deque)
@@ -86,8 +87,7 @@ class Chat:
     tickets: list[str] = field(default_factory=list)
     away: int = 0
     deaf: bool = False
-    origins: str = "*"
-    pace: float = 0.0  # seconds between two pieces
+    pace: float = 0.0
     visitors: dict[str, Conversation] = field(default_factory=dict)
     tasks: dict[asyncio.Task[None], Conversation] = field(default_factory=dict)
     names: Any = field(default_factory=count)
@@ -105,8 +105,8 @@ class Chat:
     def cut(self) -> None:
         """Every connection breaks."""
         for each in self.visitors.values():
-            if each.socket is not None and each.socket._req is not None and each.socket._req.transport is not None:
-                each.socket._req.transport.abort()
+            if each.transport is not None:
+                each.transport.abort()
 
     async def close(self, code: int) -> None:
         for each in self.visitors.values():
@@ -118,15 +118,10 @@ class Chat:
         self.cut()
         for task, conversation in list(self.tasks.items()):
             task.cancel()
-            conversation.turns = {
-                key: turn for key, turn in conversation.turns.items() if turn in self._over(conversation)
-            }
+            over = {frame["turn"] for frame in conversation.log if frame["type"] == "done"}
+            conversation.turns = {key: turn for key, turn in conversation.turns.items() if turn in over}
         if self.tasks:
             await asyncio.wait(list(self.tasks))
-
-    @staticmethod
-    def _over(conversation: Conversation) -> set[str]:
-        return {frame["turn"] for frame in conversation.log if frame["type"] == "done"}
 
     # What the widget asks
 
@@ -150,7 +145,7 @@ class Chat:
         talk = self._of(visitor)
         if talk.socket is not None and not talk.socket.closed:
             await talk.socket.close(code=4409)
-        talk.socket = None  # until it has said from where on it wants frames
+        talk.socket, talk.transport = None, request.transport  # until it has said from where on it wants frames
         await socket.send_json(_ready(talk))
         async for message in socket:
             if message.type is not WSMsgType.TEXT:
@@ -171,7 +166,7 @@ class Chat:
                 case "reset":
                     del self.visitors[visitor]
                     talk = self._of(visitor)
-                    talk.socket = socket
+                    talk.socket, talk.transport = socket, request.transport
                     await socket.send_json(_ready(talk))
                 case "ping" if not self.deaf:
                     await socket.send_json({"type": "pong"})
@@ -230,7 +225,7 @@ class Chat:
             web.Response(status=204) if request.method == "OPTIONS" else await handler(request)
         )
         if not response.prepared:
-            response.headers.setdefault("Access-Control-Allow-Origin", self.origins)
+            response.headers.setdefault("Access-Control-Allow-Origin", "*")
             response.headers["Access-Control-Allow-Headers"] = "content-type, authorization"
         return response
 
@@ -240,10 +235,10 @@ def _ready(talk: Conversation) -> Json:
 
 
 @asynccontextmanager
-async def chat_server(port: int = 0, agent: str = "default") -> AsyncIterator[Chat]:
+async def chat_server(port: int = 0) -> AsyncIterator[Chat]:
     chat = Chat()
     app = web.Application(middlewares=[chat._cors])
-    ChatPages(load_agents(CHECKOUT / "config" / "agents"), agent, fresh=partial(asyncio.sleep, 0)).add_routes(app)
+    ChatPages(load_agents(CHECKOUT / "config" / "agents"), "default", fresh=partial(asyncio.sleep, 0)).add_routes(app)
     app.router.add_post("/chat/ticket", chat.ticket)
     app.router.add_get("/chat/history", chat.history)
     app.router.add_get("/chat/ws", chat.socket)
