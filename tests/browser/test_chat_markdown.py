@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.chatting import said, write
-from tests.browser.conftest import Open
+from tests.browser.conftest import PATIENCE, Open
 from tests.fakes.chat_server import Answer, chat_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -50,7 +50,7 @@ WRITTEN = {
 """Each text, and the elements it becomes; ``dir`` is left out."""
 
 DEEP = "\n".join(" " * depth + "- x" for depth in range(300))
-LONG = 24_000
+LONG = 12_000
 HUGE = [
     each * (LONG // len(each))
     for each in ("[", "[a](", "**a ", "*", "`", "_a ", "# ", "- a\n", "\\", "1. ", "```\n", " ")
@@ -69,7 +69,7 @@ async def test_an_answer_is_markdown_and_nothing_else(opened: Open) -> None:
         (talk,) = chat.visitors.values()
         talk.messages += [{"role": "assistant", "text": text} for text in texts]
         await page.reload()
-        await expect(answers).to_have_count(1 + len(texts))
+        await expect(answers).to_have_count(1 + len(texts), timeout=PATIENCE)
         found = await answers.evaluate_all("all => all.map((each) => each.innerHTML.replaceAll(' dir=\"auto\"', ''))")
         assert dict(zip(WRITTEN, found[1:], strict=False)) == WRITTEN
         assert await page.locator("script, img, iframe, style").count() == 1  # the script that the page itself has
