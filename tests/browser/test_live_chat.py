@@ -21,7 +21,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: str, tmp_path: Path) -> None:
     """What was said is there when the page is loaded again, and when the server is another one; what was written while
-    there was none is answered once. A page of another site chats where CHAT_ORIGINS names it, and only there."""
+    there was none is answered once. The chat goes from window to window. Another site's page chats where CHAT_ORIGINS
+    names it, and only there."""
     client = connect(redis_url)
     await client.flushall()
     await client.aclose()
@@ -45,14 +46,20 @@ async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: 
             await write(page, "Is it?")
             whole += ["Is it?", "It is."]
             await expect(said(page)).to_have_text(whole)
+            other = await page.context.new_page()
+            await other.goto(page.url)
+            await expect(said(other)).to_have_text(whole)
+            await page.get_by_role("button", name="Continue here").click()
+            await expect(other.get_by_text("The chat is open elsewhere.")).to_be_visible()
+            await other.close()
             embedding = f'<!doctype html><html lang="en"><script src="{relay.url}/chat/widget.js" async></script>'
             port = URL(relay.url).port
         await write(page, "Are you back?")
         await expect(page.locator(".waiting")).to_have_text(["Are you back?"])
 
-        async with site(embedding) as other, house(Reply(["Yes."]), port=port) as relay:
+        async with site(embedding) as shop, house(Reply(["Yes."]), port=port) as relay:
             await expect(said(page)).to_have_text([*whole, "Are you back?", "Yes."])
-            await elsewhere.goto(other)
+            await elsewhere.goto(shop)
             await elsewhere.get_by_role("button", name="Open chat").click()
             await write(elsewhere, "May I?")
             await expect(elsewhere.get_by_text("Connecting…")).to_be_visible()
@@ -61,10 +68,10 @@ async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: 
             assert asked == ["Are you back?"]
 
         async with (
-            site(embedding) as other,
-            house(Reply(["You may."]), port=port, environ={"CHAT_ORIGINS": other.rstrip("/")}),
+            site(embedding) as shop,
+            house(Reply(["You may."]), port=port, environ={"CHAT_ORIGINS": shop.rstrip("/")}),
         ):
-            await elsewhere.goto(other)
+            await elsewhere.goto(shop)
             await elsewhere.get_by_role("button", name="Open chat").click()
             await write(elsewhere, "May I?")
             await expect(said(elsewhere)).to_have_text(["May I?", "You may."])
