@@ -63,7 +63,7 @@ async def test_a_page_and_the_chat_leave_each_other_alone(opened: Open) -> None:
         page_text = LOUD.format(
             url=chat.url, lang="de-AT", dir="ltr", attributes='data-title="Teppiche" data-color="gold"'
         )
-        async with site(page_text, STYLE, policy(chat.url)) as url, opened(url) as page:
+        async with site(page_text, STYLE, policy(chat.url)) as url, opened(url, own=True) as page:
             heading = page.locator("h1")
             before = await heading.evaluate(
                 "(h1) => JSON.stringify([getComputedStyle(h1).cssText, h1.getBoundingClientRect()])"
@@ -153,7 +153,7 @@ async def test_what_is_read_is_not_scrolled_away(opened: Open) -> None:
     """Who is at the end sees what comes; who has gone back stays where they are, and returns with what they write."""
     gate = asyncio.Semaphore(0)
     lines = "\n\n".join(f"Line {n}" for n in range(40))
-    async with chat_server() as chat, opened(f"{chat.url}/chat", height=500) as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True, height=500) as page:
         chat.script(Answer([lines, "\n\nMore", "\n\nLast"], gate))
         await write(page, "Go")
         words = page.locator(".words")
@@ -176,7 +176,7 @@ async def test_a_browser_that_keeps_nothing_chats_all_the_same(opened: Open) -> 
         "Object.defineProperty(window, 'localStorage', { get() { throw new DOMException('no', 'SecurityError'); } });"
     )
     strange = "localStorage.setItem('relay-chat:default', '{\"outbox\": ');"
-    async with chat_server() as chat, opened("about:blank") as page:
+    async with chat_server() as chat, opened("about:blank", own=True) as page:
         for script in (strange, broken):
             await page.add_init_script(f"if (location.protocol === 'http:') {{ {script} }}")
             await page.goto(f"{chat.url}/chat")

@@ -61,7 +61,7 @@ async def test_an_answer_is_markdown_and_nothing_else(opened: Open) -> None:
     """No text makes a script, a picture, a handler or a link to anything but pages, mail and telephones; the page's
     policy, which forbids to parse markup, is never broken. What is huge or deep is shown, and soon."""
     texts = [*WRITTEN, DEEP, *HUGE]
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         chat.script(Answer(["[" * LONG, "**" * LONG, "end"]))
         await write(page, "Go on")
         answers = page.get_by_role("log").locator(".bubble:not(.user)")
@@ -82,7 +82,7 @@ async def test_half_an_answer_shows_no_marks(opened: Open) -> None:
     """However a text is cut while it comes, what is open is shown as if it was closed; what did not change stays the
     element it is, so that nothing flickers and a selection holds."""
     text = "A **bold** and *soft* `code` [link](https://e.org/x) end.\n\n- **one**\n- two\n\n```py\nx = 1\n```\nLast"
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         chat.pace = 0.002
         chat.script(Answer(list(text)))
         await page.evaluate(

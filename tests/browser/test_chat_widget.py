@@ -18,7 +18,7 @@ async def test_an_answer_is_streamed_and_kept(opened: Open) -> None:
     """It appears as it comes, without half a mark of Markdown, and is part of the log, which is read aloud, when it is
     whole. A page that is loaded again has all of it; a new conversation has nothing."""
     gate = asyncio.Semaphore(0)
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         chat.script(Answer(["The **sky", "** is [bl", "ue](https://sky.example/b"], gate))
         box = page.get_by_placeholder("Write a message")
         await expect(page.get_by_role("button", name="Send")).to_be_disabled()
@@ -57,7 +57,7 @@ async def test_an_answer_is_stopped_and_a_failure_tried_again(opened: Open) -> N
     """What was said until then stays. A message that failed goes out again with the name it had; what comes behind it
     waits; one that cannot be answered is told and left."""
     gate = asyncio.Semaphore(1)
-    async with chat_server() as chat, opened(f"{chat.url}/chat", dark=True) as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True, dark=True) as page:
         chat.script(
             Answer(["One, ", "two"], gate),
             Answer(["Well, "], error=("model_unavailable", True)),
@@ -90,7 +90,7 @@ async def test_an_answer_is_stopped_and_a_failure_tried_again(opened: Open) -> N
 async def test_nothing_is_lost_or_doubled(opened: Open) -> None:
     """A connection that breaks within an answer, what is written meanwhile, and a server that dies within a turn."""
     gate = asyncio.Semaphore(1)
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         chat.script(Answer(["One, ", "two, ", "three."], gate))
         await write(page, "Count")
         await expect(page.locator(".words")).to_contain_text("One,")
@@ -122,7 +122,7 @@ async def test_what_was_not_answered_survives_the_page(opened: Open) -> None:
     """A page that is loaded again within a turn goes on with it; one whose turn ended meanwhile has it once. What the
     server does not keep any more is read from the history."""
     gate = asyncio.Semaphore(1)
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         chat.script(Answer(["One, ", "two."], gate))
         await write(page, "Count")
         await expect(page.locator(".words")).to_contain_text("One,")
@@ -152,7 +152,7 @@ async def test_what_was_not_answered_survives_the_page(opened: Open) -> None:
 async def test_the_server_says_whether_to_come_again(opened: Open) -> None:
     """Another window takes the chat over, and gives it back when it is asked to; a ticket that is not known is replaced
     once; who is not let in does not try again."""
-    async with chat_server() as chat, opened(f"{chat.url}/chat") as page:
+    async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
         await write(page, "Hello")
         await expect(said(page)).to_have_count(2)
         other = await page.context.new_page()
@@ -198,7 +198,7 @@ window.setTimeout = (task, ms) => {
 async def test_attempts_become_rarer_and_silence_is_noticed(opened: Open) -> None:
     """Half a second to half a minute between two attempts, each shortened by chance by up to a half; a connection over
     which no answer to a ping comes is given up."""
-    async with chat_server() as chat, opened("about:blank") as page:
+    async with chat_server() as chat, opened("about:blank", own=True) as page:
         await page.add_init_script(HURRIED)
         await page.goto(f"{chat.url}/chat")
         await write(page, "Hello")

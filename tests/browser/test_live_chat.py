@@ -34,7 +34,10 @@ async def test_a_chat_outlives_its_page_and_its_server(opened: Open, redis_url: 
         return running(redis_url, tmp_path / "data", agents=agents, model=model, **more)
 
     first = Reply(["The ", "sky ", "is **bl", "ue**."])
-    async with opened("about:blank") as page, opened("about:blank", forgiven="Access to fetch") as elsewhere:
+    async with (
+        opened("about:blank", own=True) as page,
+        opened("about:blank", own=True, forgiven="Access to fetch") as elsewhere,
+    ):
         async with house(first, Reply(["It ", "is."])) as relay:
             await page.goto(f"{relay.url}/chat")
             await write(page, "What colour is the sky?")
