@@ -81,8 +81,8 @@ async def tab(browser: Browser) -> AsyncIterator[Tab]:
 @pytest.fixture
 def opened(browser: Browser, tab: Tab) -> Open:
     """Opens a page: ``async with opened(url, width=390) as page``. Complaints fail the test at the end, but for those
-    that begin with ``forgiven``. ``lasting``: what the test does to the page cannot be undone. ``own``: a profile of its
-    own, with ``more`` of Playwright's options for one."""
+    that begin with ``forgiven``. ``lasting``: what the test does to the page cannot be undone. ``own``: a profile of
+    its own, with ``more`` of Playwright's options for one."""
 
     @asynccontextmanager
     async def opened(
