@@ -276,4 +276,4 @@ def test_pipeline_runs_the_tests(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.stdout, done.returncode) == (f"make test ARGS=--reruns 2 in {CHECKOUT}\n", 3)
+    assert (done.stdout, done.returncode) == (f"make test ARGS=--reruns 2 -rR in {CHECKOUT}\n", 3)
