@@ -86,7 +86,7 @@ class Visitor:
 
     async def say(self, text: str, client_id: str = "") -> str:
         """Sends a message; returns its name."""
-        client_id = client_id or f"m{next(_IDS)}"
+        client_id = client_id or f"own-{next(_IDS)}"  # not what a test gives
         await self.send("message", client_id=client_id, text=text)
         return client_id
 
