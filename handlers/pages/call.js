@@ -63,6 +63,7 @@ const again = every(EVERY, async () => {
   const { items, trace, ...call } = await get(path);
   over = !call.live && Date.now() - call.ended > SETTLED;
   byId("live").hidden = !call.live;
+  byId("download").hidden = false;
   orders.show(call.live && spoken(call));
   const kind = KINDS[call.channel] ?? "Conversation";
   say("kind", kind);

@@ -171,11 +171,26 @@ async def test_a_server_that_is_gone_is_told_and_found_again(opened: Open) -> No
         await expect(here.page.locator("#problem")).to_be_hidden()
 
 
+async def test_a_store_that_is_away_is_not_taken_for_the_server(opened: Open) -> None:
+    """The server answers and tells of its own calls: the numbers are old, the connection is not lost."""
+    async with shown(opened, "/dashboard", lasting=True) as here:
+        await expect(here.page.locator("#connection")).to_have_text("live")
+        await here.data.watched()
+        here.data.away = True
+        await expect(here.page.locator("#connection")).to_have_text("live, this process only")
+        await expect(here.page.locator("#problem")).to_have_text("The store does not answer.")
+        await expect(here.page.locator("main")).to_have_class("old")
+        here.data.away = False
+        await expect(here.page.locator("#connection")).to_have_text("live")
+        await expect(here.page.locator("main")).not_to_have_class("old")
+
+
 async def test_the_page_of_what_there_is_not_tells_so(opened: Open) -> None:
-    """Also where its name is none that an address can have."""
+    """Also where its name is none that an address can have. There is nothing to be taken away."""
     async with shown(opened, "/dashboard/calls/%E0%A4%A") as here:
         told = here.page.locator("#problem")
         await expect(told).to_have_text("There is no such conversation, or it is not kept any more.")
+        await expect(here.page.get_by_role("link", name="Download as JSON")).to_be_hidden()
         await here.page.goto(f"{here.url}/dashboard/agents/nobody")
         await expect(told).to_have_text("There is no agent of this name.")
 
