@@ -24,7 +24,9 @@ function words(item) {
   const unheard = item.unheard
     ? el("s", {}, el("span", { class: "hidden" }, " not heard: "), item.unheard)
     : null;
-  return [el("p", { lang: item.lang || null }, heard, unheard)];
+  const rest = item.kind === "assistant" && item.status === "open" ? item.text.slice(heard.length) : "";
+  const coming = rest ? el("span", { class: "coming" }, el("span", { class: "hidden" }, " not heard yet: "), rest) : null;
+  return [el("p", { lang: item.lang || null }, heard, unheard, coming)];
 }
 
 function said(item) {

@@ -245,6 +245,17 @@ async def test_what_was_not_heard_is_struck_through(opened: Open) -> None:
         await expect(tool).to_contain_text('find_apartments({"rooms":2,"balcony":true})')
 
 
+async def test_what_is_being_said_is_read_ahead_of_the_caller(opened: Open) -> None:
+    """Words of a live call that are on their way are there, marked as not heard yet; nothing is struck through."""
+    data = house()
+    data.calls[FIRST]["items"][4] |= {"text": "Yes, on the roof.", "heard": "Yes, on", "unheard": "", "status": "open"}
+    async with shown(opened, f"/dashboard/calls/{FIRST}", data) as here:
+        said = here.page.locator("#words li").nth(4)
+        await expect(said.locator("p").last).to_have_text("Yes, on not heard yet: the roof.", use_inner_text=False)
+        await expect(said.locator(".coming")).to_contain_text("the roof.")
+        await expect(said.locator("s")).to_have_count(0)
+
+
 async def test_the_waterfall_shows_the_numbers_of_the_trace(opened: Open) -> None:
     """Each segment, round and tool with its time, as long as it took; frames in order."""
     async with shown(opened, f"/dashboard/calls/{FIRST}") as here:
