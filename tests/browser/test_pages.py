@@ -384,7 +384,7 @@ async def test_an_operator_acts_on_a_live_call(opened: Open) -> None:
         await page.get_by_role("button", name="Leave it").click()
         await page.get_by_role("button", name="Hand over").click()
         await page.locator("#sure-yes").click()
-        await expect(done.first).to_contain_text("Handed over to a person")
+        await expect(done.first).to_contain_text("Being handed over to a person")
         assert data.orders == [
             (FIRST, "say", {"text": "One moment, please."}),
             (FIRST, "agent", {"agent": "restaurant"}),
