@@ -20,10 +20,10 @@ from relay.chats import Answered, Done, OpenTurn, said
 from relay.debating import MOST_WORDS, Debate, read_debate
 from relay.errors import ModelError, StoreError, TurnTimeout, UnknownConversation
 from relay.items import AssistantItem, Item, ToolItem, UserItem
-from relay.models.base import Usage
 from relay.store.debates import Debates
 from relay.store.person import person_id
 from relay.textturn import LATE, Answer, Asked, TextTurn
+from relay.trace import Round
 from relay.word_limit import WordLimit
 
 CHANNEL = AGENT = "debate"
@@ -141,12 +141,13 @@ class Debater:
         except KeyError:
             raise problem(503, "no_agent", f"There is no agent {AGENT!r} in AGENTS_DIR.") from None
         items = [*turn.items, UserItem(post.message)]
-        usage = Usage()
+        before: tuple[Round, ...] = ()
         if not debate.settled:
-            debate, usage = await self._read(cast, items, debate, person)
+            debate, reading = await self._read(cast, items, debate, person)
+            before = (reading,)
             self._afford(person)
         limit = WordLimit(MOST_WORDS)
-        asked = Asked(turn.conversation, CHANNEL, turn.number, turn.epoch, AGENT, items, read, person)
+        asked = Asked(turn.conversation, CHANNEL, turn.number, turn.epoch, AGENT, items, read, person, before=before)
 
         def heard(text: str) -> None:
             if piece := limit.feed(text):
@@ -166,22 +167,23 @@ class Debater:
             person=person,
             key=post.key,
             first_text=answer.first_text,
-            usage=_sum(usage, answer.usage),
+            usage=answer.usage,
             state=debate.state(),
         )
 
-    async def _read(self, cast: Cast, items: Sequence[Item], known: Debate, person: str) -> tuple[Debate, Usage]:
-        """What is debated, as the words tell, and what it has cost to read."""
+    async def _read(self, cast: Cast, items: Sequence[Item], known: Debate, person: str) -> tuple[Debate, Round]:
+        """What is debated, as the words tell, and the request that has found out."""
         role = cast.role(AGENT)
         assert role is not None
+        asked = Round(role.request.model, asyncio.get_running_loop().time())
         try:
-            debate, usage = await read_debate(self._parts.model, role.request, items, known)
+            debate = await read_debate(self._parts.model, role.request, items, known, asked)
         except ModelError as error:
             log.warning("model failed", code=error.code, received=error.received, **error.fields)
             raise failed(error.code) from None
         if self._parts.budget.limited:
-            self._parts.budget.spend(person, usage.input + usage.output)
-        return debate, usage
+            self._parts.budget.spend(person, asked.usage.input + asked.usage.output)
+        return debate, asked
 
     def _afford(self, person: str) -> None:
         """Raises 429 where a budget is used up."""
@@ -223,10 +225,6 @@ def reused() -> web.HTTPException:
 
 def _tools(answer: Answer) -> list[Item]:
     return [item for item in answer.items if isinstance(item, ToolItem)]
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
 
 
 __all__ = ["AGENT", "CHANNEL", "Debater", "messages"]

@@ -6,6 +6,7 @@ what they are: nothing in them can pass for a paragraph of the prompt, or end th
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,8 @@ import structlog
 
 from relay.errors import ModelCut
 from relay.items import Item, UserItem
-from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, ToolSpec, Usage
+from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, ToolSpec
+from relay.trace import Round
 
 MOST_TOPIC = 200  # characters
 MOST_STANCE = 300
@@ -135,9 +137,10 @@ async def read_debate(
     template: ModelRequest,
     items: Sequence[Item],
     known: Debate,
-) -> tuple[Debate, Usage]:
-    """What the user's words say, for what is not known yet, and what that has cost. ``template``: model and deadlines
-    of the request.
+    asked: Round,
+) -> Debate:
+    """What the user's words say, for what is not known yet. ``template``: model and deadlines of the request.
+    ``asked``: is told how it went, by the loop's clock.
 
     An answer that cannot be read tells nothing: the user will be asked. Raises ModelError. A cancel closes the request.
     """
@@ -150,24 +153,29 @@ async def read_debate(
         tools=_TOOLS,
         tool_choice=SET_DEBATE.name,
         cache_key=SET_DEBATE.name,
+        on_further=asked.further.append,
     )
+    asked.shown = request.instructions, said
+    now = asyncio.get_running_loop().time
     words: list[str] = []
     called = ""
     end: Finished | None = None
     async with model.stream(request) as stream:
         async for event in stream:
             if type(event) is str:
+                asked.first = asked.first or now()
                 words.append(event)
             elif isinstance(event, ToolCall) and event.name == SET_DEBATE.name:
-                called = event.arguments
+                asked.calls, called = (event,), event.arguments
             elif isinstance(event, Finished):
                 end = event
     if end is None:
         raise ModelCut("ended without a terminal event", received=True)
+    asked.end(now(), end.reason, end.usage)
     found = parse(called or "".join(words))
     topic = known.topic or found.topic
     stance = known.stance or found.stance
-    return Debate(topic, stance or AGAINST) if topic else Debate("", known.stance), end.usage
+    return Debate(topic, stance or AGAINST) if topic else Debate("", known.stance)
 
 
 def parse(answer: str) -> Debate:

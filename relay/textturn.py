@@ -74,7 +74,8 @@ class Asked:
     """What a turn is about. ``items``: the conversation, what the person has written last. ``number``, ``epoch``: of
     the turn, in its conversation. ``read``: when the words were read, by the loop's clock. ``language``: that of the
     conversation, "" while it is not known: the model finds out, and fixed lines are in the language the person
-    ``reads``, if that is known. ``address``: where the person is reached on this channel, for tools."""
+    ``reads``, if that is known. ``address``: where the person is reached on this channel, for tools. ``before``:
+    what the model was asked since the words were read, to find out what the turn is about."""
 
     conversation: str
     channel: str
@@ -87,13 +88,15 @@ class Asked:
     language: str = ""
     address: str = field(default="", repr=False)
     reads: str = ""
+    before: tuple[Round, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
     """What came of it. ``items``: to be put behind the person's words, in order; none where it failed and nothing
     lasting was done. ``text``: all that was written. ``code``: of what failed it. ``signals``: what the engine or a
-    tool asks of the channel. ``agent``, ``language``: from here on. ``first_text``: seconds to the first words."""
+    tool asks of the channel. ``agent``, ``language``: from here on. ``first_text``: seconds to the first words.
+    ``usage``: of all requests, those before the turn too."""
 
     outcome: Outcome
     items: tuple[Item, ...] = field(default=(), repr=False)
@@ -176,6 +179,10 @@ class TextTurn:
             self._trace.let_go()
 
     async def _run(self) -> Answer:
+        for each in self._asked.before:
+            self._timing.begun(each.at)
+            self._timing.items(each.at)
+            self._usage = _sum(self._usage, each.usage)
         self._timing.begun(self._clock())
         if over := self._allowance.over():
             self._telemetry.refused.labels(over).inc()
@@ -186,6 +193,8 @@ class TextTurn:
         self._trace.session(self._asked.channel, resumed=False, told=self._asked.number > 1)
         self._trace.prompted(self._asked.read)
         self._trace.begin(self._asked.number)
+        for each in self._asked.before:
+            self._trace.asked(each)
         with self._spans.inside():
             outcome, code = await self._told_of()
         if outcome == "failed":
@@ -229,7 +238,7 @@ class TextTurn:
             if role.request.model != asked_model:
                 asked_model, carry = role.request.model, ()
             sink = _Sink(self, free=role.request.keeps_state)
-            if number:
+            if number or self._asked.before:
                 self._timing.later_round(self._clock())
             request = replace(
                 role.request,
@@ -340,8 +349,7 @@ class TextTurn:
 
     def over(self, asked: Round, outcome: str, usage: Usage, tokens: int) -> None:
         asked.end(self._clock(), outcome, usage)
-        before = self._usage
-        self._usage = Usage(before.input + usage.input, before.cached + usage.cached, before.output + usage.output)
+        self._usage = _sum(self._usage, usage)
         if self._allowance.limited:
             self._allowance.spend(tokens)
 
@@ -439,6 +447,10 @@ class _Sink:
             return 0
         instructions, items = self.round.shown
         return (len(instructions) + len(self.text)) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
+
+
+def _sum(one: Usage, other: Usage) -> Usage:
+    return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
 
 
 __all__ = ["Answer", "Asked", "TextParts", "TextRules", "TextTurn"]

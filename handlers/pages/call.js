@@ -24,7 +24,9 @@ function words(item) {
   const unheard = item.unheard
     ? el("s", {}, el("span", { class: "hidden" }, " not heard: "), item.unheard)
     : null;
-  return [el("p", { lang: item.lang || null }, heard, unheard)];
+  const rest = item.kind === "assistant" && item.status === "open" ? item.text.slice(heard.length) : "";
+  const coming = rest ? el("span", { class: "coming" }, el("span", { class: "hidden" }, " not heard yet: "), rest) : null;
+  return [el("p", { lang: item.lang || null }, heard, unheard, coming)];
 }
 
 function said(item) {
@@ -63,6 +65,7 @@ const again = every(EVERY, async () => {
   const { items, trace, ...call } = await get(path);
   over = !call.live && Date.now() - call.ended > SETTLED;
   byId("live").hidden = !call.live;
+  byId("download").hidden = false;
   orders.show(call.live && spoken(call));
   const kind = KINDS[call.channel] ?? "Conversation";
   say("kind", kind);

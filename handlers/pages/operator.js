@@ -6,8 +6,8 @@ import { time } from "./shown.js";
 const DONE = {
   say: ({ text }) => `To be spoken: ${text}`,
   agent: ({ agent }) => `The call is with ${agent} now`,
-  transfer: () => "Handed over to a person",
-  hangup: () => "Hung up",
+  transfer: () => "Being handed over to a person",
+  hangup: () => "Hanging up, after a goodbye",
 };
 const SURE = {
   transfer: ["Hand this caller over to a person? The agent leaves the call.", "Hand over"],

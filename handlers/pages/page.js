@@ -92,7 +92,9 @@ async function ask(path, options) {
     throw new Problem(401, "The session is over.");
   }
   const data = await answer.json().catch(() => ({}));
-  connection("asking", answer.status < 500);
+  const away = data.code === "store_away"; // the server answers, but not Redis
+  connection("asking", answer.status < 500 || away);
+  connection("store", !away);
   if (answer.ok) return data;
   const usual = answer.status === 404 ? "There is nothing here by that name." : `The server answered ${answer.status}.`;
   throw new Problem(answer.status, data.message ?? usual);
@@ -126,12 +128,12 @@ export async function post(path, body) {
 // How it goes.
 
 const STATES = { wait: "connecting", on: "live", alone: "live, this process only", lost: "reconnecting" };
-const signs = { asking: null, events: null, others: true }; // whether each goes well; null: not known yet
+const signs = { asking: null, events: null, others: true, store: true }; // whether each goes well; null: not known yet
 
 export function connection(sign, well) {
   signs[sign] = well;
   const lost = signs.asking === false || signs.events === false;
-  const state = lost ? "lost" : signs.asking === null ? "wait" : signs.others ? "on" : "alone";
+  const state = lost ? "lost" : signs.asking === null ? "wait" : signs.others && signs.store ? "on" : "alone";
   const shown = byId("connection");
   if (shown.dataset.state === state) return;
   shown.dataset.state = state;

@@ -171,11 +171,26 @@ async def test_a_server_that_is_gone_is_told_and_found_again(opened: Open) -> No
         await expect(here.page.locator("#problem")).to_be_hidden()
 
 
+async def test_a_store_that_is_away_is_not_taken_for_the_server(opened: Open) -> None:
+    """The server answers and tells of its own calls: the numbers are old, the connection is not lost."""
+    async with shown(opened, "/dashboard", lasting=True) as here:
+        await expect(here.page.locator("#connection")).to_have_text("live")
+        await here.data.watched()
+        here.data.away = True
+        await expect(here.page.locator("#connection")).to_have_text("live, this process only")
+        await expect(here.page.locator("#problem")).to_have_text("The store does not answer.")
+        await expect(here.page.locator("main")).to_have_class("old")
+        here.data.away = False
+        await expect(here.page.locator("#connection")).to_have_text("live")
+        await expect(here.page.locator("main")).not_to_have_class("old")
+
+
 async def test_the_page_of_what_there_is_not_tells_so(opened: Open) -> None:
-    """Also where its name is none that an address can have."""
+    """Also where its name is none that an address can have. There is nothing to be taken away."""
     async with shown(opened, "/dashboard/calls/%E0%A4%A") as here:
         told = here.page.locator("#problem")
         await expect(told).to_have_text("There is no such conversation, or it is not kept any more.")
+        await expect(here.page.get_by_role("link", name="Download as JSON")).to_be_hidden()
         await here.page.goto(f"{here.url}/dashboard/agents/nobody")
         await expect(told).to_have_text("There is no agent of this name.")
 
@@ -228,6 +243,17 @@ async def test_what_was_not_heard_is_struck_through(opened: Open) -> None:
         await expect(here.page.locator("#struck")).to_be_visible()
         tool = here.page.locator("#words li").nth(3)
         await expect(tool).to_contain_text('find_apartments({"rooms":2,"balcony":true})')
+
+
+async def test_what_is_being_said_is_read_ahead_of_the_caller(opened: Open) -> None:
+    """Words of a live call that are on their way are there, marked as not heard yet; nothing is struck through."""
+    data = house()
+    data.calls[FIRST]["items"][4] |= {"text": "Yes, on the roof.", "heard": "Yes, on", "unheard": "", "status": "open"}
+    async with shown(opened, f"/dashboard/calls/{FIRST}", data) as here:
+        said = here.page.locator("#words li").nth(4)
+        await expect(said.locator("p").last).to_have_text("Yes, on not heard yet: the roof.", use_inner_text=False)
+        await expect(said.locator(".coming")).to_contain_text("the roof.")
+        await expect(said.locator("s")).to_have_count(0)
 
 
 async def test_the_waterfall_shows_the_numbers_of_the_trace(opened: Open) -> None:
@@ -358,7 +384,7 @@ async def test_an_operator_acts_on_a_live_call(opened: Open) -> None:
         await page.get_by_role("button", name="Leave it").click()
         await page.get_by_role("button", name="Hand over").click()
         await page.locator("#sure-yes").click()
-        await expect(done.first).to_contain_text("Handed over to a person")
+        await expect(done.first).to_contain_text("Being handed over to a person")
         assert data.orders == [
             (FIRST, "say", {"text": "One moment, please."}),
             (FIRST, "agent", {"agent": "restaurant"}),

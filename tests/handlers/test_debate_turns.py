@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import orjson
@@ -327,6 +328,25 @@ async def test_the_monitor_sees_debates(debate: Debating) -> None:
     async with debate.http.get(url) as response:
         shown = await response.json()
     assert (shown["channel"], shown["turns"], len(shown["items"])) == ("debate", 1, 2)
+
+
+async def test_the_time_to_take_down_the_topic_is_no_queue(debate: Debating) -> None:
+    """It is a request of the turn like those that bring tools and no words: in its trace, and in that segment."""
+    debate.model.script(Reply(tools=[SET], usage=(50, 0, 10)), Reply("So.", usage=(20, 5, 2)))
+    conversation = await debate.begun()
+    url = f"{debate.relay.url}/dashboard/api/conversations/{conversation}"
+    turns: list[dict[str, Any]] = []
+    async with asyncio.timeout(5.0):  # it is written behind the answer
+        while not turns:
+            async with debate.http.get(url) as response:
+                turns = [entry for entry in (await response.json())["trace"] if entry["kind"] == "turn"]
+    (turn,) = turns
+    reading, answering = turn["rounds"]
+    assert (reading["outcome"], reading["input"], answering["outcome"], answering["input"]) == ("tools", 50, "stop", 20)
+    segments, rounding = turn["segments_ms"], 0.4
+    assert segments["queue"] + segments["history"] <= reading["at_ms"] + rounding
+    assert segments["tools"] >= reading["ms"] - rounding
+    assert abs(sum(segments.values()) - turn["first_text_ms"]) <= rounding
 
 
 async def test_a_turn_in_hand_is_finished_before_the_process_leaves(
