@@ -250,7 +250,9 @@ def _say_where(settings: Settings, port: int, endpoint: Endpoint) -> None:
     lines = [f"  relay listens on {address}", f"  model: {model}", f"  redis: {store}"]
     lines += [f"  {what}: {state}" for what, state in provided(settings)] + [""]
     lines += [f"  {route:<{width}}  {state}" for route, state in routes]
+    here = settings.public_url or address
     lines += ["", "  Talk to it from another terminal:   make call"]
+    lines.append(f"  Write to it in a browser:           {here}/chat")
     if settings.public_url:
         lines.append(f"  Point your Twilio number at {settings.public_url}/voice/incoming:   relay number connect")
         lines.append("  Is all well?   relay doctor")

@@ -442,6 +442,7 @@ def test_a_terminal_gets_a_table(data_dir: Path, tmp_path: Path) -> None:
         assert re.search(rf"^  {route} +\S", text, re.MULTILINE), route
     assert "  reports: off: REPORT_URL" in text.splitlines()
     assert "Talk to it from another terminal:   make call" in text
+    assert re.search(r"Write to it in a browser: +http://127\.0\.0\.1:\d+/chat\n", text)
     assert "Traceback" not in end
 
 
