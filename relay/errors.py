@@ -19,6 +19,7 @@
         MissingWrite          a write it had taken is gone
       UnknownConversation     nobody has a text conversation of this name on this channel (any more)
       TurnTimeout             other turns of the same text conversation have taken too long
+        TooManyTurns          so many wait already that this one was not let into the line
 
 Every error that may leave the process has a stable ``code``; its message never carries a caller's words.
 """
@@ -146,3 +147,7 @@ class TurnTimeout(RelayError):
     """Nothing was begun: the same may be asked again."""
 
     code = "turn_timeout"
+
+
+class TooManyTurns(TurnTimeout):
+    code = "too_many_turns"

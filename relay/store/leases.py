@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import structlog
 
-from relay.errors import StoreError, TurnTimeout, UnknownConversation
+from relay.errors import StoreError, TooManyTurns, TurnTimeout, UnknownConversation
 from relay.store.client import translate
 from relay.store.history import state_key
 from relay.store.scripts import script
@@ -50,10 +50,13 @@ class Lease:
 
 @dataclass(slots=True)
 class _Line:
-    """Who waits in this process. A lock is given in the order it was asked for."""
+    """Who is at a conversation in this process. ``lock``: is given in the order it was asked for. ``failures``: of the
+    first questions. ``left``: set, and another one in its place, as soon as somebody has left."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    left: asyncio.Event = field(default_factory=asyncio.Event)
     inside: int = 0
+    failures: int = 0
 
 
 class Leases:
@@ -73,25 +76,29 @@ class Leases:
     async def hold(self, conversation: str, channel: str, *, create: bool, wait: float) -> AsyncIterator[Lease]:
         """Waits for its turn ``wait`` seconds at most. ``create``: the conversation may be a new one.
 
-        Raises TurnTimeout, also where too many wait already; UnknownConversation; StoreError. However it is left, the
-        lease is given back; where Redis cannot be told, it runs out."""
+        Raises TurnTimeout; TooManyTurns, a TurnTimeout, at once; UnknownConversation; StoreError. However it is left,
+        the lease is given back; where Redis cannot be told, it runs out."""
         line = self._lines.setdefault(conversation, _Line())
         line.inside += 1
         token = uuid4().hex
+        failures = line.failures
         asked = False
         try:
             if line.inside > MOST_WAITING:
-                raise TurnTimeout("too many turns of this conversation wait already")
-            lease: Lease | None = None
+                raise TooManyTurns("too many turns of this conversation wait already")
             try:
                 async with asyncio.timeout(wait):
-                    await line.lock.acquire()
-                    try:
+                    async with line.lock:  # in the order they came, all have asked once before one asks again
+                        if line.failures != failures:
+                            raise StoreError("Redis did not answer the one before")
                         asked = True
-                        lease = await self._ask(conversation, channel, token, create=create)
-                    except BaseException:
-                        line.lock.release()
-                        raise
+                        try:
+                            lease = await self._once(conversation, channel, token, create=create)
+                        except StoreError:
+                            line.failures += 1  # whoever stands behind would find out the same, so much later
+                            raise
+                    if lease is None:
+                        lease = await self._wait(line, conversation, channel, token, create=create)
             except TimeoutError:
                 raise TurnTimeout("the turns before this one have taken too long") from None
             renewing = asyncio.create_task(self._renew(conversation, channel, token), name="lease")
@@ -99,22 +106,29 @@ class Leases:
                 yield lease
             finally:
                 renewing.cancel()
-                await self._give_back(conversation, token)
-                asked = False
-                line.lock.release()
         finally:
-            if asked:
-                await self._give_back(conversation, token)
-            line.inside -= 1
-            if not line.inside and self._lines.get(conversation) is line:
-                del self._lines[conversation]
+            try:
+                if asked:
+                    await self._give_back(conversation, token)
+            finally:  # a cancel may have come meanwhile
+                line.left.set()
+                line.left = asyncio.Event()
+                line.inside -= 1
+                if not line.inside and self._lines.get(conversation) is line:
+                    del self._lines[conversation]
 
-    async def _ask(self, conversation: str, channel: str, token: str, *, create: bool) -> Lease:
+    async def _wait(self, line: _Line, conversation: str, channel: str, token: str, *, create: bool) -> Lease:
+        """Asks again from time to time, which keeps the place in the line, and when somebody here has left it."""
         pause, longest = self._polls
-        while (lease := await self._once(conversation, channel, token, create=create)) is None:
-            await asyncio.sleep(pause)
+        left = line.left
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await left.wait()
+            left = line.left  # who leaves while it is asked may be missed by the answer
+            if (lease := await self._once(conversation, channel, token, create=create)) is not None:
+                return lease
             pause = min(longest, pause * 1.5)
-        return lease
 
     async def _once(self, conversation: str, channel: str, token: str, *, create: bool) -> Lease | None:
         life = int(self._life * 1000)
@@ -125,7 +139,7 @@ class Leases:
         if isinstance(answer, list):
             return Lease(int(answer[0]), bool(answer[1]))
         if answer == TOO_MANY:
-            raise TurnTimeout("too many turns of this conversation wait already")
+            raise TooManyTurns("too many turns of this conversation wait already")
         if answer == UNKNOWN:
             raise UnknownConversation("there is no such conversation")
         return None
@@ -143,6 +157,15 @@ class Leases:
                 log.warning("lease not prolonged", conversation=conversation, code=error.code)
 
     async def _give_back(self, conversation: str, token: str) -> None:
+        """To its end, a cancel or not: others wait for it, and Redis has a deadline."""
+        giving = asyncio.create_task(self._tell_left(conversation, token), name="lease given back")
+        try:
+            await asyncio.wait([giving])
+        finally:
+            if not giving.done():
+                await asyncio.wait([giving])
+
+    async def _tell_left(self, conversation: str, token: str) -> None:
         try:
             with translate():
                 await self._leave(keys=[lease_key(conversation)], args=[token])

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from relay.errors import StoreError, TurnTimeout, UnknownConversation
+from relay.errors import StoreError, TooManyTurns, TurnTimeout, UnknownConversation
 from relay.store.client import connect
 from relay.store.history import state_key
 from relay.store.leases import MOST_WAITING, Leases, lease_key
@@ -46,25 +46,34 @@ async def test_turns_follow_in_the_order_they_came(leases: Leases, elsewhere: Le
             await asyncio.sleep(0.002)
             inside -= 1
 
-    async def first_waits() -> None:
+    async def waiting_are(count: int) -> None:
         async with asyncio.timeout(20):
-            while not any(key.startswith(b"w:") for key in await redis.hkeys(lease_key("c"))):  # noqa: ASYNC110
-                await asyncio.sleep(0.005)
+            while sum(key.startswith(b"w:") for key in await redis.hkeys(lease_key("c"))) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.002)
 
+    waiting: list[asyncio.Task[None]] = []
     async with leases.hold("c", "chat", create=False, wait=1):
-        waiting = [asyncio.create_task(turn(0, elsewhere))]
-        await first_waits()
-        # Those of one process wait in it: of each only the first asks.
-        waiting += [asyncio.create_task(turn(number, leases if number % 2 else elsewhere)) for number in range(1, 6)]
-        await asyncio.sleep(0)
+        for number, where in enumerate((leases, leases, elsewhere, leases, elsewhere, elsewhere, leases)):
+            waiting.append(asyncio.create_task(turn(number, where)))
+            await waiting_are(number + 1)
     await asyncio.gather(*waiting)
-    assert [number for number, _ in order if number % 2] == [1, 3, 5]
-    assert [number for number, _ in order if not number % 2] == [0, 2, 4]
-    assert order[0][0] == 0
+    assert [number for number, _ in order] == list(range(7))
     epochs = [epoch for _, epoch in order]
     assert epochs == sorted(epochs) and epochs[0] > 5
     assert not await redis.exists(lease_key("c"))
     assert len(leases) == len(elsewhere) == 0
+
+
+async def test_turns_that_come_at_once_to_a_process_keep_their_order(leases: Leases) -> None:
+    """Their questions to Redis do not overtake each other."""
+    order: list[int] = []
+
+    async def turn(number: int) -> None:
+        async with leases.hold("c", "chat", create=False, wait=10):
+            order.append(number)
+
+    await asyncio.gather(*(turn(number) for number in range(MOST_WAITING)))
+    assert order == list(range(MOST_WAITING))
 
 
 async def test_an_epoch_is_newer_than_the_last_whatever_clocks_say(leases: Leases, redis: Redis) -> None:
@@ -101,20 +110,25 @@ async def test_who_has_waited_too_long_goes_without(leases: Leases, elsewhere: L
         pass
 
 
-async def test_too_many_do_not_wait(leases: Leases) -> None:
-    """Beyond the limit nobody is let into the line."""
-    async with leases.hold("c", "chat", create=False, wait=1):
+async def test_too_many_do_not_wait(leases: Leases, elsewhere: Leases) -> None:
+    """Beyond the limit nobody is let into the line, in whichever process; nor do they wait to hear it."""
+    begun = asyncio.Event()
 
-        async def wait() -> None:
-            async with leases.hold("c", "chat", create=False, wait=5):
-                pass
+    async def turn(where: Leases) -> None:
+        async with where.hold("c", "chat", create=False, wait=10):
+            await begun.wait()
 
-        waiting = [asyncio.create_task(wait()) for _ in range(MOST_WAITING - 1)]
-        await asyncio.sleep(0)
-        with pytest.raises(TurnTimeout):
-            async with leases.hold("c", "chat", create=False, wait=5):
-                pass
-    await asyncio.gather(*waiting)
+    inside = [asyncio.create_task(turn(leases)) for _ in range(MOST_WAITING)]
+    await asyncio.sleep(0)
+    with pytest.raises(TooManyTurns):
+        async with leases.hold("c", "chat", create=False, wait=5):
+            pass
+    inside += [asyncio.create_task(turn(elsewhere)) for _ in range(3)]
+    done, _ = await asyncio.wait(inside, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+    assert {type(task.exception()) for task in done} == {TooManyTurns}
+    begun.set()
+    await asyncio.wait(inside)
+    assert sum(task.exception() is None for task in inside) == MOST_WAITING + 1  # those that wait, and who has it
 
 
 async def test_a_lease_outlives_its_life_while_its_turn_goes_on(redis: Redis, elsewhere: Leases) -> None:
@@ -157,6 +171,44 @@ async def test_a_cancel_gives_it_back(leases: Leases, elsewhere: Leases) -> None
     async with elsewhere.hold("c", "chat", create=False, wait=1):
         pass
     assert len(leases) == 0
+
+
+async def test_a_cancel_while_it_is_given_back_is_in_nobodys_way(leases: Leases) -> None:
+    """Who waits behind it in this process has the next turn."""
+    over, begun = asyncio.Event(), asyncio.Event()
+
+    async def turn() -> None:
+        async with leases.hold("c", "chat", create=False, wait=5):
+            begun.set()
+            await over.wait()
+
+    holder = asyncio.create_task(turn())
+    await begun.wait()
+    behind = asyncio.create_task(turn())
+    await asyncio.sleep(0)
+    over.set()
+    # Behind the holder, which gives it back in the same round of the loop.
+    asyncio.get_running_loop().call_soon(holder.cancel)
+    await asyncio.wait([holder, behind])
+    assert holder.cancelled() and behind.exception() is None and len(leases) == 0
+
+
+async def test_a_silent_redis_is_found_out_once(weak: Redis, fragile: FragileRedis) -> None:
+    """Of many turns of a conversation that come at once the first asks, and none of them waits for more than that."""
+    leases = Leases(weak)
+    fragile.freeze()
+    errors = []
+
+    async def turn() -> None:
+        try:
+            async with leases.hold("c", "chat", create=True, wait=30):
+                pass
+        except StoreError as error:
+            errors.append(error)
+
+    async with asyncio.timeout(8):  # one after the other, each with its own deadline, it would be ten
+        await asyncio.gather(*(turn() for _ in range(MOST_WAITING)))
+    assert len(errors) == MOST_WAITING and len(leases) == 0
 
 
 async def test_redis_away(weak: Redis, fragile: FragileRedis) -> None:
