@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from handlers.guard import closed, vouch
 
@@ -49,13 +49,17 @@ async def json_object(request: web.Request, limit: int = BODY_LIMIT) -> dict[str
     """The body, a JSON object of at most so many bytes. Raises 400, 408, 413 or 415."""
     if request.content_type != "application/json":
         raise problem(415, "not_json", "The body must be application/json.")
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").strip().casefold() != "identity":
+        raise problem(415, "compressed", "The body must not be compressed.", {hdrs.ACCEPT_ENCODING: "identity"})
+    if (request.content_length or 0) > limit:
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE):
             while chunk := await request.content.readany():
                 body += chunk
                 if len(body) > limit:
-                    raise problem(413, "too_large", f"The body is larger than {limit} bytes.")
+                    raise _too_large(limit)
     except TimeoutError:
         raise problem(408, "too_slow", "The body did not arrive in time.") from None
     except web.RequestPayloadError:
@@ -67,6 +71,10 @@ async def json_object(request: web.Request, limit: int = BODY_LIMIT) -> dict[str
     if not isinstance(data, dict):
         raise problem(400, "bad_json", "The body is not a JSON object.")
     return data
+
+
+def _too_large(limit: int) -> web.HTTPException:
+    return problem(413, "too_large", f"The body is larger than {limit} bytes.")
 
 
 def answer(status: int, data: Mapping[str, object], headers: Mapping[str, str] | None = None) -> web.Response:

@@ -33,7 +33,7 @@ _PREFLIGHT = {hdrs.ACCESS_CONTROL_MAX_AGE: "86400"}  # seconds; browsers take le
 
 async def allow_origins(request: web.Request, response: web.StreamResponse) -> None:
     """To be told of every answer that is about to be written, those of other middlewares among them."""
-    if request.path.startswith(f"{API}/"):
+    if f"{request.path}/".startswith(f"{API}/"):
         methods = (*METHODS.get(_path(request), ("GET", "POST")), "OPTIONS")
         response.headers.update({**_ALWAYS, hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(methods)})
 
@@ -43,7 +43,8 @@ def add_answers(app: web.Application) -> None:
     for path, methods in METHODS.items():
         app.router.add_route("OPTIONS", path, _preflight)
         app.router.add_route("*", path, _refusing((*methods, "OPTIONS")))
-    app.router.add_route("*", f"{API}/{{rest:.*}}", _unknown)
+    for path in (API, f"{API}/{{rest:.*}}"):
+        app.router.add_route("*", path, _unknown)
     app.on_response_prepare.append(allow_origins)
 
 

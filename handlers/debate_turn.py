@@ -18,11 +18,11 @@ from handlers.texts import Texts
 from relay.cast import Cast
 from relay.chats import Answered, Done, OpenTurn, said
 from relay.debating import MOST_WORDS, Debate, read_debate
-from relay.errors import ModelError, StoreError, TurnTimeout, UnknownConversation
+from relay.errors import ModelError, StoreError, TooManyTurns, TurnTimeout, UnknownConversation
 from relay.items import AssistantItem, Item, ToolItem, UserItem
 from relay.store.debates import Debates
 from relay.store.person import person_id
-from relay.textturn import LATE, Answer, Asked, TextTurn
+from relay.textturn import EMPTY, LATE, Answer, Asked, TextTurn
 from relay.trace import Round
 from relay.word_limit import WordLimit
 
@@ -79,6 +79,8 @@ class Debater:
             return await self._in_time(post, stranger, on_text)
         except UnknownConversation:
             raise no_such_conversation() from None
+        except TooManyTurns:
+            raise crowded() from None
         except (TimeoutError, TurnTimeout):
             raise late() from None
         except StoreError as error:
@@ -161,6 +163,8 @@ class Debater:
             raise late() if answer.code == LATE else failed(answer.code)
         if rest := limit.end():
             on_text(rest)
+        if not limit.text:  # tools were called in the place of words
+            raise failed(EMPTY)
         return Done(
             [items[-1], *_tools(answer), AssistantItem(limit.text)],
             agent=answer.agent,
@@ -213,6 +217,11 @@ def messages(items: Sequence[Item]) -> list[dict[str, str]]:
 
 def late() -> web.HTTPException:
     return problem(504, "deadline", "There was no answer in time. Nothing was stored; the same may be asked again.")
+
+
+def crowded() -> web.HTTPException:
+    told = "Too many messages of this debate wait for their turn. Nothing was stored; the same may be asked again."
+    return problem(429, "too_many_turns", told, {"Retry-After": "1"})
 
 
 def failed(code: str) -> web.HTTPException:

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from handlers.addresses import client_address
@@ -98,7 +98,7 @@ class RateLimit:
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answers 429 in the place of the handler, or of its answer. What a websocket or another answer that has begun
         came to stands."""
-        if request.path.startswith(OPEN) or (self._development and is_own(request)):
+        if self._is_free(request):
             return await handler(request)
         if not self._brings_credential(request):
             return self._over(request) or await handler(request)
@@ -111,6 +111,11 @@ class RateLimit:
         if VOUCHED not in request and (refusal := self._over(request)) and not response.prepared:
             return refusal
         return response
+
+    def _is_free(self, request: web.Request) -> bool:
+        # A browser asks before it sends a key, and tells its page nothing of a refusal: no reason, no time to wait.
+        always = request.method == hdrs.METH_OPTIONS or request.path.startswith(OPEN)
+        return always or (self._development and is_own(request))
 
     def _brings_credential(self, request: web.Request) -> bool:
         resource = request.match_info.route.resource

@@ -453,4 +453,4 @@ def _sum(one: Usage, other: Usage) -> Usage:
     return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
 
 
-__all__ = ["Answer", "Asked", "TextParts", "TextRules", "TextTurn"]
+__all__ = ["EMPTY", "LATE", "Answer", "Asked", "TextParts", "TextRules", "TextTurn"]

@@ -86,6 +86,9 @@ async def test_what_is_no_request(debate: Debating) -> None:
         assert "hello" not in answer["message"]
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
         assert (await debate.post({"message": "hello"}, Content_Type=kind))[0] == 415
+    for coding in ("gzip", "br", "zstd", "x"):
+        status, answer = await debate.post({"message": "hello"}, Content_Encoding=coding)
+        assert (status, answer["code"]) == (415, "compressed")
     assert (await debate.say("hello", key="a key"))[1]["code"] == "bad_key"
     assert debate.model.asked == [] and await debate.stored() == set()
 
@@ -95,6 +98,17 @@ async def test_the_longest_message_is_taken_however_it_is_written(debate: Debati
     body = b'{"message": "' + b"\\ud83d\\ude00" * 4000 + b'"}'
     status, answer = await debate.post(body)
     assert status == 200 and answer["message"][0]["message"] == "\U0001f600" * 4000
+
+
+async def test_a_body_that_says_how_large_it_is_is_not_waited_for(debate: Debating) -> None:
+    """One that is too large is refused before it has come."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(debate.relay.url.rpartition(":")[2]))
+    head = b"POST /api/chat HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 999999\r\n\r\n{"
+    writer.write(head)
+    async with asyncio.timeout(4):  # a body may take 5 s
+        assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")
+    writer.close()
+    await writer.wait_closed()
 
 
 async def test_a_call_is_no_debate(debate: Debating) -> None:
@@ -121,6 +135,8 @@ async def test_any_page_may_ask(debate: Debating) -> None:
         ("GET", f"/{NOBODY}", 404),
         ("GET", "/a/b", 404),
         ("GET", "/../openapi.json", 200),
+        ("GET", "/..", 404),
+        ("GET", "/../../api", 404),
     ):
         async with debate.http.request(method, debate.url + path) as response:
             assert (response.status, response.content_type) == (status, "application/json"), (method, path)

@@ -13,8 +13,9 @@ import pytest
 from redis.asyncio import Redis
 
 from handlers.keys import DRAIN
-from phone.model import Fault, Gate, Reply
+from phone.model import Fault, Gate, Reply, ToolUse
 from relay.items import AssistantItem, UserItem
+from relay.store.leases import MOST_WAITING
 from tests.handlers.debates import SET, STANCE, TOPIC, Debating, debating, reads, texts
 from tests.running import stored_history
 
@@ -182,7 +183,8 @@ async def test_a_model_that_fails(debate: Debating) -> None:
     """502, whether it cannot take down the topic or not reply, or says nothing; nothing is stored, and the same may be
     asked again."""
     quota = Reply("", fault=Fault.quota())
-    for replies in ([quota], [Reply(tools=[SET]), quota], [Reply(tools=[SET]), Reply("")]):
+    hangs_up = Reply(tools=[ToolUse("end_call")])
+    for replies in ([quota], *([Reply(tools=[SET]), reply] for reply in (quota, Reply(""), hangs_up))):
         debate.model.script(*replies)
         status, answer = await debate.say(ROUND)
         assert status == 502 and answer.keys() == {"code", "message"}
@@ -227,6 +229,19 @@ async def test_posts_at_once_are_answered_one_after_the_other(redis: Redis, redi
             assert status == 200 and texts(answer)[-2:] == [f"user: {each}", f"bot: You say: {each}"]
         stored = await stored_history(one.relay.redis, conversation)
     assert [type(each) for each in stored] == [UserItem, AssistantItem] * 7
+
+
+async def test_too_many_posts_at_once(debate: Debating) -> None:
+    """Beyond the limit they are told at once to come again, with 429; the others are answered."""
+    conversation = await debate.begun()
+    gate = Gate()
+    debate.model.script(Reply("So it is.", gate=gate))
+    posts = [asyncio.create_task(debate.say(f"Words {n}", conversation)) for n in range(MOST_WAITING + 1)]
+    done, _ = await asyncio.wait(posts, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    assert [task.result()[0] for task in done] == [429]
+    assert done.pop().result()[1]["code"] == "too_many_turns"
+    gate.set()
+    assert sorted(status for status, _ in await asyncio.gather(*posts)) == [200] * MOST_WAITING + [429]
 
 
 # -- retries

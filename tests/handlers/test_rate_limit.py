@@ -287,6 +287,14 @@ async def test_health_is_always_told() -> None:
         assert [await here.ask("GET", "/") for _ in range(3)] == [200, 200, 429]
 
 
+async def test_a_browser_may_always_ask_what_it_may_send() -> None:
+    """A preflight is not counted, nor refused where its address is over: its page could not be told why."""
+    async with site() as here:
+        assert [await here.ask("OPTIONS", "/") for _ in range(5)] == [405] * 5
+        assert [await here.ask("GET", "/") for _ in range(3)] == [200, 200, 429]
+        assert await here.ask("OPTIONS", "/") == 405
+
+
 async def test_handshakes_count() -> None:
     """A websocket without a valid signature is a request like any other; one with it stays open."""
     async with site() as here:
