@@ -15,7 +15,7 @@ from handlers.bearer import problem
 from handlers.debate_api import away, no_such_conversation
 from handlers.debate_request import Post, is_id
 from handlers.texts import Texts
-from relay.cast import Cast
+from relay.cast import Cast, Role
 from relay.chats import Answered, Done, OpenTurn, said
 from relay.debating import MOST_WORDS, Debate, read_debate
 from relay.errors import ModelError, StoreError, TooManyTurns, TurnTimeout, UnknownConversation
@@ -144,8 +144,10 @@ class Debater:
             raise problem(503, "no_agent", f"There is no agent {AGENT!r} in AGENTS_DIR.") from None
         items = [*turn.items, UserItem(post.message)]
         before: tuple[Round, ...] = ()
-        if not debate.settled:
-            debate, reading = await self._read(cast, items, debate, person)
+        role = cast.role(AGENT)
+        assert role is not None
+        if not (debate.settled or role.request.keeps_state):  # such an engine would take what it is asked for said
+            debate, reading = await self._read(role, items, debate, person)
             before = (reading,)
             self._afford(person)
         limit = WordLimit(MOST_WORDS)
@@ -175,10 +177,8 @@ class Debater:
             state=debate.state(),
         )
 
-    async def _read(self, cast: Cast, items: Sequence[Item], known: Debate, person: str) -> tuple[Debate, Round]:
+    async def _read(self, role: Role, items: Sequence[Item], known: Debate, person: str) -> tuple[Debate, Round]:
         """What is debated, as the words tell, and the request that has found out."""
-        role = cast.role(AGENT)
-        assert role is not None
         asked = Round(role.request.model, asyncio.get_running_loop().time())
         try:
             debate = await read_debate(self._parts.model, role.request, items, known, asked)

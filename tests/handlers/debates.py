@@ -100,10 +100,10 @@ def texts(answer: Mapping[str, Any]) -> list[str]:
 
 
 @asynccontextmanager
-async def debating(redis_url: str, folder: Path, **environ: str) -> AsyncIterator[Debating]:
+async def debating(redis_url: str, folder: Path, engine: str = "openai", **environ: str) -> AsyncIterator[Debating]:
     """A running process whose agent ``debate`` has a prompt of one line."""
     agents = write_agent(folder / "agents")
-    write_agent(agents, 'title = "Debate"\nunlisted = true\n', "debate", "You debate.")
+    write_agent(agents, f'title = "Debate"\nunlisted = true\nengine = "{engine}"\n', "debate", "You debate.")
     async with (
         running(redis_url, folder / "data", agents=agents, environ=environ, model=ModelServer(told)) as relay,
         aiohttp.ClientSession() as http,

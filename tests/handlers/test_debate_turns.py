@@ -237,7 +237,7 @@ async def test_too_many_posts_at_once(debate: Debating) -> None:
     gate = Gate()
     debate.model.script(Reply("So it is.", gate=gate))
     posts = [asyncio.create_task(debate.say(f"Words {n}", conversation)) for n in range(MOST_WAITING + 1)]
-    done, _ = await asyncio.wait(posts, timeout=5, return_when=asyncio.FIRST_COMPLETED)
+    done, _ = await asyncio.wait(posts, timeout=20, return_when=asyncio.FIRST_COMPLETED)
     assert [task.result()[0] for task in done] == [429]
     assert done.pop().result()[1]["code"] == "too_many_turns"
     gate.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from relay.telemetry import Telemetry
 from relay.textturn import Answer as TextAnswer
 from relay.textturn import Asked, TextParts, TextTurn
 from tests.fakes.dialogflow_server import Answer, DialogflowServer
+from tests.handlers.debates import debating, texts
 from tools.call_control import add_call_control
 from tools.registry import ToolRegistry
 
@@ -66,6 +68,18 @@ async def chat(redis: Redis, server: DialogflowServer) -> AsyncIterator[Chat]:
     texts = make_texts(settings, parts, open_stores(settings, redis), agents, lambda agent: "dialogflow-cx", worker="w")
     yield Chat(texts, budget)
     await model.close()
+
+
+async def test_a_debate(redis: Redis, redis_url: str, tmp_path: Path, server: DialogflowServer) -> None:
+    """Each message is one request: what is debated is Dialogflow's own matter, and nobody reads a topic beside it."""
+    environ = {"DIALOGFLOW_PROJECT": "proj", "DIALOGFLOW_ENDPOINT": server.endpoint}
+    async with debating(redis_url, tmp_path, "dialogflow", **environ) as debate:
+        conversation = await debate.begun("The Earth is round")
+        status, answer = await debate.say("It is", conversation)
+        assert status == 200 and texts(answer)[-1] == "bot: You said: It is"
+        assert (await debate.get(f"/{conversation}"))[1]["topic"] is None
+        assert [asked.text for asked in server.asked] == ["The Earth is round", "It is"]
+        assert debate.model.asked == []
 
 
 async def test_turns(chat: Chat, server: DialogflowServer) -> None:
