@@ -57,6 +57,24 @@ async def test_the_rehearsal_holds_its_side(redis: Redis, redis_url: str, tmp_pa
                     assert counted == (count,) * 5 and not tally.failed, (name, language, tally)
 
 
+async def test_the_rehearsal_follows_the_users_language(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """From the first reply, also where topic and side came beside a word or two."""
+    scripts = ModelServer(fast(Rehearsals.load(CHECKOUT / "config" / "agents")))
+    async with (
+        running(redis_url, tmp_path, rehearsal=True, model=scripts) as relay,
+        aiohttp.ClientSession() as http,
+    ):
+        for words, topic, language in (
+            ("Debatamos.", "La piña", "es"),
+            ("¿Debatimos?", "x", "es"),
+            ("Go.", "Tea", "en"),
+        ):
+            body = {"message": words, "topic": topic, "stance": topic}
+            async with http.post(f"{relay.url}/api/chat", json=body) as response:
+                reply = (await response.json())["message"][-1]["message"]
+            assert language_of(reply) == language, reply
+
+
 async def test_a_judge_is_asked_about_each_reply(redis: Redis, redis_url: str, tmp_path: Path) -> None:
     """Where there is a model: what it finds is counted, and what cannot be read is no judgement; a failed turn is
     counted by itself."""
