@@ -20,6 +20,7 @@ from relay.jobs import Jobs
 from relay.length import Length
 from relay.masks import Masks
 from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
+from relay.parting import nobody
 from relay.sideeffects import SideEffects
 from relay.spans import NoSpans, Spans
 from relay.store.effects import Effects
@@ -177,6 +178,7 @@ class TextTurn:
             return await self._run()
         finally:
             self._trace.let_go()
+            self._on_text = nobody  # who listens may know this turn, to stop it: a ring (relay/parting.py)
 
     async def _run(self) -> Answer:
         for each in self._asked.before:

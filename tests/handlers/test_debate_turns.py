@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from redis.asyncio import Redis
 
 from handlers.keys import DRAIN
 from phone.model import Fault, Gate, Reply, ToolUse
+from relay.chats import OpenTurn
 from relay.items import AssistantItem, UserItem
 from relay.store.leases import MOST_WAITING
+from relay.textturn import TextTurn
 from tests.handlers.debates import SET, STANCE, TOPIC, Debating, debating, reads, texts
 from tests.running import stored_history
 
@@ -32,6 +35,20 @@ def instructions(debate: Debating) -> list[str]:
     """Of every request for a reply."""
     asked = [each.ask for each in debate.model.asked if each.ask is not None]
     return [each.instructions for each in asked if not reads(each)]
+
+
+async def test_nothing_of_a_turn_waits_for_the_collector(debate: Debating) -> None:
+    """It comes seldom, and keeps everybody waiting when it has much to do: whoever is streamed to, too."""
+    conversation = await debate.begun()
+    body = {"conversation_id": conversation, "message": "Go on"}
+    gc.collect()
+    gc.disable()
+    try:
+        assert (await debate.post(body))[0] == 200
+        await debate.events(body)
+        assert not [each for each in gc.get_objects() if isinstance(each, TextTurn | OpenTurn)]
+    finally:
+        gc.enable()
 
 
 # -- topic and stance
