@@ -88,7 +88,7 @@ class Leases:
                 raise TooManyTurns("too many turns of this conversation wait already")
             try:
                 async with asyncio.timeout(wait):
-                    async with line.lock:  # in the order they came, all have asked once before one asks again
+                    async with line.lock:  # so that Redis hears of them in the order they came
                         if line.failures != failures:
                             raise StoreError("Redis did not answer the one before")
                         asked = True
