@@ -29,6 +29,7 @@ from relay.store.presence import Presence
 from relay.store.spending import Spending
 from relay.store.tours import Tours
 from relay.store.trace import Traces
+from relay.telemetry import CHANNELS, VOICE
 from relay.writer import epoch_ms
 from tools.listings import Listings
 
@@ -113,5 +114,6 @@ def open_stores(
 def open_traces(settings: Settings, redis: Redis, events: Events, key: bytes, lost: Callable[[int], object]) -> Traces:
     """To be started, and closed when there are no more calls. ``key``: of the hashes that stand for people; ``lost``:
     told how many entries were dropped."""
-    kept = settings.call_history_hours * 3600
-    return Traces(redis, events, ttl=kept, key=key, model=settings.openai_model, lost=lost)
+    kept, texts = settings.call_history_hours * 3600, settings.text_history_days * 86400
+    ttls = {channel: texts for channel in CHANNELS if channel != VOICE}
+    return Traces(redis, events, ttl=kept, ttls=ttls, key=key, model=settings.openai_model, lost=lost)

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -46,9 +47,9 @@ def hash_key(hashed: str) -> str:
 
 
 class Traces:
-    """``ttl``: seconds a trace is kept after its latest entry. ``key``: of the hashes that stand for people. ``model``:
-    the one of requests that name none. ``lost``: told how many entries were dropped. ``start`` begins the one task,
-    ``close`` ends it."""
+    """``ttl``: seconds a trace is kept after its latest entry; ``ttls``: the same of channels that have their own.
+    ``key``: of the hashes that stand for people. ``model``: the one of requests that name none. ``lost``: told how many
+    entries were dropped. ``start`` begins the one task, ``close`` ends it."""
 
     def __init__(
         self,
@@ -56,6 +57,7 @@ class Traces:
         events: Events,
         *,
         ttl: float,
+        ttls: Mapping[str, float] = MappingProxyType({}),
         key: bytes,
         model: str = "",
         lost: Callable[[int], object],
@@ -64,7 +66,8 @@ class Traces:
     ) -> None:
         self._redis = redis
         self._events = events
-        self._ttl_ms = int(ttl * 1000)
+        self._ttl = ttl
+        self._ttls = ttls
         self._key = key
         self._model = model
         self._lost = lost
@@ -78,7 +81,8 @@ class Traces:
 
     def of(self, conversation: str, channel: str, person: str) -> ConversationTrail:
         """Where the trace of a session of this conversation goes."""
-        return ConversationTrail(self, conversation, channel, person_hash(self._key, person))
+        ttl_ms = int(self._ttls.get(channel, self._ttl) * 1000)
+        return ConversationTrail(self, conversation, channel, person_hash(self._key, person), ttl_ms)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="traces")
@@ -130,9 +134,9 @@ class Traces:
                             self._events.publish(event, pipeline)
                         # Not at its end: who was forgotten meanwhile stays so.
                         if entry["kind"] == "session":
-                            pipeline.set(hash_key(trail.person), trail.conversation, px=self._ttl_ms + LONGEST_CALL_MS)
-                    for key in {trail.key for trail, _ in batch}:
-                        pipeline.pexpire(key, self._ttl_ms)
+                            pipeline.set(hash_key(trail.person), trail.conversation, px=trail.ttl_ms + LONGEST_CALL_MS)
+                    for key, ttl_ms in {(trail.key, trail.ttl_ms) for trail, _ in batch}:
+                        pipeline.pexpire(key, ttl_ms)
                     await pipeline.execute()
             written = True
         except StoreError as error:
@@ -147,16 +151,18 @@ class Traces:
 
 
 class ConversationTrail:
-    """A ``relay.trace.Trail``. ``person``: the keyed hash of whom the conversation is with."""
+    """A ``relay.trace.Trail``. ``person``: the keyed hash of whom the conversation is with. ``ttl_ms``: how long it is
+    kept after its latest entry."""
 
-    __slots__ = ("_channel", "_traces", "conversation", "key", "person")
+    __slots__ = ("_channel", "_traces", "conversation", "key", "person", "ttl_ms")
 
-    def __init__(self, traces: Traces, conversation: str, channel: str, person: str) -> None:
+    def __init__(self, traces: Traces, conversation: str, channel: str, person: str, ttl_ms: int) -> None:
         self._traces = traces
         self._channel = channel
         self.conversation = conversation
         self.person = person
         self.key = trace_key(conversation)
+        self.ttl_ms = ttl_ms
 
     def add(self, entry: Entry, /) -> None:
         self._traces.add(self, entry)

@@ -92,6 +92,15 @@ async def test_entries_are_kept_in_order_as_long_as_the_history(redis: Redis) ->
     assert here.lost == 0
 
 
+async def test_a_channel_may_keep_its_traces_longer(redis: Redis) -> None:
+    """As long as what was said there."""
+    async with process(redis, ttls={"chat": 120}) as here:
+        here.traces.of(CALL, "chat", ANN).add(BEGUN)
+        here.add(BEGUN, call=OTHER)
+    assert 110_000 < await redis.pttl(trace_key(CALL)) <= 120_000
+    assert 50_000 < await redis.pttl(trace_key(OTHER)) <= 60_000
+
+
 async def test_whoever_watches_is_told(redis: Redis) -> None:
     """Here and by Redis, in order: that a call has begun, its turns, that it has ended; no word of anybody's."""
     async with redis.pubsub() as elsewhere:
