@@ -83,7 +83,7 @@ async def test_half_an_answer_shows_no_marks(opened: Open) -> None:
     element it is, so that nothing flickers and a selection holds."""
     text = "A **bold** and *soft* `code` [link](https://e.org/x) end.\n\n- **one**\n- two\n\n```py\nx = 1\n```\nLast"
     async with chat_server() as chat, opened(f"{chat.url}/chat", own=True) as page:
-        chat.pace = 0.002
+        chat.pace = 0.006
         chat.script(Answer(list(text)))
         await page.evaluate(
             """() => {

@@ -111,7 +111,7 @@ async def test_a_late_model_is_raced_by_the_fallback(
     """By its own name, without the wishes and items that are meant for the first one."""
     server.script(Reply("Too late.", gate=Gate()))
     spare.script(Reply(WORDS))
-    request = replace(REQUEST, model="big", reasoning="high", carry=(b'{"call_id":"c"}',), first_token_deadline=0.05)
+    request = replace(REQUEST, model="big", reasoning="high", carry=(b'{"call_id":"c"}',), first_token_deadline=0.4)
     assert await said(make(NEVER, spare), request) == WORDS
     [asked] = spare.asked
     assert asked.body["model"] == "spare"
