@@ -82,7 +82,7 @@ from relay.store.subscription import Subscription
 from relay.store.tickets import Tickets as TicketRecord
 from relay.store.worker import worker_id
 from relay.telemetry import Telemetry
-from relay.textturn import TextParts, TextRules
+from relay.textparts import TextParts, TextRules
 from tools.registry import ToolRegistry
 
 EFFECTS_LABEL = b"relay: effects key 1"

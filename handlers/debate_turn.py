@@ -22,7 +22,8 @@ from relay.errors import ModelError, StoreError, TooManyTurns, TurnTimeout, Unkn
 from relay.items import AssistantItem, Item, ToolItem, UserItem
 from relay.store.debates import Debates
 from relay.store.person import person_id
-from relay.textturn import EMPTY, LATE, Answer, Asked, TextTurn
+from relay.textparts import EMPTY, LATE, Answer, Asked
+from relay.textturn import TextTurn
 from relay.trace import Round
 from relay.word_limit import WordLimit
 

@@ -16,7 +16,7 @@ from relay.store.archive import Archive
 from relay.store.history import History
 from relay.store.leases import Leases
 from relay.store.people import People, Person
-from relay.textturn import TextParts
+from relay.textparts import TextParts
 from relay.toolbox import ToolBox
 
 OF_A_TELEPHONE = frozenset({"end_call", "transfer_to_human", "collect_digits", "send_digits", "switch_language"})

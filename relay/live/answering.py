@@ -15,7 +15,8 @@ from relay.errors import Fenced, StoreError, TurnTimeout, UnknownConversation
 from relay.items import OPERATOR, AssistantItem, UserItem
 from relay.live.line import Wish
 from relay.live.problems import FINAL, PROBLEMS
-from relay.textturn import Answer, Asked, TextParts, TextTurn
+from relay.textparts import Answer, Asked, TextParts
+from relay.textturn import TextTurn
 
 WAIT = 60.0  # seconds for the turns before, in other processes
 

@@ -22,8 +22,9 @@ from relay.models.dialogflow import DialogflowModel
 from relay.models.dialogflow_client import Bot
 from relay.store.effects import Effects
 from relay.telemetry import Telemetry
-from relay.textturn import Answer as TextAnswer
-from relay.textturn import Asked, TextParts, TextTurn
+from relay.textparts import Answer as TextAnswer
+from relay.textparts import Asked, TextParts
+from relay.textturn import TextTurn
 from tests.fakes.dialogflow_server import Answer, DialogflowServer
 from tests.handlers.debates import debating, texts
 from tools.call_control import add_call_control

@@ -12,7 +12,7 @@ from config.definition import AgentDefinition, KeyAction
 from config.settings import load_settings
 from handlers.stores import open_stores
 from handlers.texts import GUIDELINES, TextAgents, Texts, make_texts
-from relay.textturn import TextParts
+from relay.textparts import TextParts
 from relay.toolbox import ToolContext
 from tools.registry import ToolRegistry, ToolResult
 

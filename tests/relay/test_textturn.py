@@ -23,7 +23,8 @@ from relay.manner import Manner
 from relay.models.base import Finished, ModelEvent, ModelRequest, ModelStream, ToolCall, Usage
 from relay.store.effects import Effects
 from relay.telemetry import Telemetry, total
-from relay.textturn import EMPTY, LATE, Answer, Asked, TextParts, TextRules, TextTurn
+from relay.textparts import EMPTY, LATE, Answer, Asked, TextParts, TextRules
+from relay.textturn import TextTurn
 from relay.toolbox import EndCall, PersonChanged, SwitchAgent, SwitchLanguage, ToolContext
 from relay.trace import Entry
 from tools.registry import ToolRegistry, ToolResult
