@@ -187,6 +187,13 @@ async def test_a_visitor_is_one_of_ours(relay: Running) -> None:
         assert (await ticket(relay.url, made_up, **BEARER))["visitor"] not in (made_up, first["visitor"])
 
 
+async def test_without_a_body_it_is_somebody_new(relay: Running) -> None:
+    """Whatever it would have been."""
+    for headers in (BEARER, BEARER | {"Content-Type": "application/json"}):
+        async with ClientSession() as http, http.post(f"{relay.url}/chat/ticket", headers=headers) as told:
+            assert told.status == 200 and {*await told.json()} == {"ticket", "visitor"}
+
+
 async def test_a_ticket_is_good_for_one_socket(relay: Running) -> None:
     """A used one, one of nobody's and anything else but a ticket close with 4401."""
     given = (await ticket(relay.url, **BEARER))["ticket"]
