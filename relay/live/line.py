@@ -100,8 +100,8 @@ class Line:
         return (self.current, *self._waiting)
 
     def stop(self, turn: str = "") -> bool:
-        """What is being answered ends where it is; False where it is not this turn."""
-        wish = self.current
+        """What is being answered, or about to be, ends where it is; False where it is not this turn."""
+        wish = self.current or (self._waiting[0] if self._waiting else None)
         if wish is None or wish.over or wish.kind == "look" or turn not in ("", wish.turn):
             return False
         wish.stop()
