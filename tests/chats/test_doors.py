@@ -93,6 +93,8 @@ async def test_without_a_token_no_program_is_let_in(redis: Redis, redis_url: str
 
 DEVELOPMENT: list[tuple[dict[str, str], tuple[int, int]]] = [
     ({}, (200, 101)),
+    (BEARER, (200, 101)),
+    ({"Origin": STRANGER, **BEARER}, (403, 403)),
     ({"Origin": "http://HOST"}, (200, 101)),
     ({"Origin": "http://localhost:3000"}, (200, 101)),
     ({"Origin": "http://localhost:3001"}, (403, 403)),
