@@ -101,8 +101,8 @@ class Line:
 
     def stop(self, turn: str = "") -> bool:
         """What is being answered, or about to be, ends where it is; False where it is not this turn."""
-        wish = self.current or (self._waiting[0] if self._waiting else None)
-        if wish is None or wish.over or wish.kind == "look" or turn not in ("", wish.turn):
+        wish = next((each for each in self._all() if each is not None and not each.over), None)
+        if wish is None or wish.kind == "look" or turn not in ("", wish.turn):
             return False
         wish.stop()
         return True

@@ -92,7 +92,7 @@ async def test_stop_is_for_what_is_answered(desk: Desk) -> None:
     await rest()
     assert not desk.line.stop("t_2") and desk.line.stop("t_1") and desk.line.stop()
     wish.over = True
-    assert not desk.line.stop()
+    assert not desk.line.stop("t_1")
     wish.let_go()
     wish.stop()
     assert ended == ["a", "a"]
@@ -106,14 +106,19 @@ async def test_stop_is_for_what_is_answered(desk: Desk) -> None:
 
 
 async def test_stop_may_come_with_its_message(desk: Desk) -> None:
-    """Before anything is done for it; what waits behind it is answered."""
+    """Before anything is done for it, or while the end of the one before is noted; what waits behind is answered."""
     desk.submit("a")
     desk.submit("b")
     assert not desk.line.stop("t_1") and desk.line.stop()
-    for _ in range(2):
+    await rest()
+    assert desk.line.current is not None
+    desk.line.current.over = True
+    assert desk.line.stop()
+    desk.submit("c")
+    for _ in range(3):
         desk.go.release()
     await rest()
-    assert desk.answered == ["a, stopped", "b"]
+    assert desk.answered == ["a, stopped", "b, stopped", "c"]
 
 
 async def test_ceasing_begins_nothing_more(desk: Desk) -> None:
