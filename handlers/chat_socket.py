@@ -205,6 +205,8 @@ class ChatSocket:
             case Reset() if self._manners.over():
                 self._refuse(Refusal("rate"))
             case Reset():
+                if not self._conversation.line.cease():  # nobody would read it
+                    await self._parts.stop_elsewhere(self._conversation, "")
                 await self._leave()
                 self._kept, self._resumes = False, 0
                 await self._enter(await self._parts.current.begin_anew(self._visitor, self._agent))

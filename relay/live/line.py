@@ -107,10 +107,11 @@ class Line:
         wish.stop()
         return True
 
-    def cease(self) -> None:
-        """The turn ends where it is, and what waits is not begun: without an ack it is the client's to send again."""
+    def cease(self) -> bool:
+        """The turn ends where it is, and what waits is not begun: without an ack it is the client's to send again.
+        False where none is here."""
         self._waiting.clear()
-        self.stop()
+        return self.stop()
 
     def let_go(self) -> None:
         """Of the conversation, which is over here."""
