@@ -111,6 +111,19 @@ async def order(process: Running, conversation: str, action: str, **fields: Any)
         return answer.status, await answer.json()
 
 
+async def test_the_store_has_lost_what_was_said(relay: Running) -> None:
+    """The client is told to load it, and the next answer comes as any other, though its frames are numbered anew."""
+    relay.model.script(*[Reply("Hello.")] * 3)
+    async with visiting(relay.url) as ada:
+        for text in ("Hi", "Hi again"):
+            before = await ada.ask(text)
+        await relay.redis.flushall()
+        await ada.say("Who am I?")
+        told = [await ada.next() for _ in range(4)]
+        assert [frame["type"] for frame in told] == ["reset", "ack", "delta", "done"]
+        assert told[-1]["text"] == "Hello." and told[-1]["seq"] < before["seq"]
+
+
 async def conversations(process: Running) -> list[str]:
     url = f"{process.url}/dashboard/api/conversations"
     async with ClientSession() as http, http.get(url) as answer:
