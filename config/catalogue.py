@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from config.agent_file import EngineCheck, ToolCheck
 from config.agents import agent_folders, load_agent, load_agents
@@ -32,7 +33,8 @@ class Look:
 
 class Catalogue(Mapping[str, AgentDefinition]):
     """``default`` is the agent that stays whatever happens to its folder. ``finish`` makes of what a file says what is
-    used. Raises ConfigError with all that is wrong at first; afterwards the last good definition of an agent stays."""
+    used. ``named``: other settings, and the agents they name, which there are to be at first. Raises ConfigError with
+    all that is wrong at first; afterwards the last good definition of an agent stays."""
 
     def __init__(
         self,
@@ -41,6 +43,7 @@ class Catalogue(Mapping[str, AgentDefinition]):
         check_tool: ToolCheck = lambda tool, arguments: "",
         finish: Callable[[AgentDefinition], AgentDefinition] = lambda agent: agent,
         check_engine: EngineCheck = lambda engine: "",
+        named: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._folder = folder
         self._default = default
@@ -54,8 +57,9 @@ class Catalogue(Mapping[str, AgentDefinition]):
             agents = load_agents(folder, check_tool, check_engine)
         except ConfigError as error:
             problems += error.problems
-        if not (folder / default).is_dir():
-            problems.append(f"DEFAULT_AGENT: there is no agent {default} in {folder}.")
+        for setting, name in {"DEFAULT_AGENT": default, **named}.items():
+            if not (folder / name).is_dir():
+                problems.append(f"{setting}: there is no agent {name} in {folder}.")
         if problems:
             raise ConfigError(problems)
         self._agents = {name: finish(agent) for name, agent in agents.items()}

@@ -61,13 +61,23 @@ def _tell(look: Look) -> None:
 def open_catalogue(settings: Settings, tools: ToolRegistry) -> Catalogue:
     """The agents as these settings have them run. Raises ConfigError with all that is wrong in them."""
     speculation = settings.speculation == "on"
-    return Catalogue(
+    agents = Catalogue(
         settings.agents_dir,
         settings.default_agent,
         tools.complaint,
         lambda agent: _speculating(agent, speculation),
         engine_check(settings),
+        named_agents(settings),
     )
+    if settings.chat_agent not in agents:
+        log.warning("live chats have to name an agent: set CHAT_AGENT", missing=settings.chat_agent)
+    return agents
+
+
+def named_agents(settings: Settings) -> dict[str, str]:
+    """Settings besides DEFAULT_AGENT that name an agent there has to be, and its name. One that nobody has set asks for
+    none: where live chats are not used there is perhaps no agent of that name."""
+    return {"CHAT_AGENT": settings.chat_agent} if "chat_agent" in settings.model_fields_set else {}
 
 
 def _speculating(agent: AgentDefinition, default: bool) -> AgentDefinition:

@@ -121,7 +121,8 @@ async def build_app(
     app[TELEMETRY] = telemetry
     drain = app[DRAIN] = Drain(settings.drain_seconds)
 
-    stores = open_stores(settings, redis, chat_frames_lost=telemetry.chat_log_dropped.inc)
+    worker = worker_id()
+    stores = open_stores(settings, redis, worker=worker, chat_frames_lost=telemetry.chat_log_dropped.inc)
     rest = make_rest(settings)
     messaging = make_messaging(settings, stores.messages, rest)
     intake = make_intake(settings, stores, telemetry)
@@ -156,7 +157,7 @@ async def build_app(
         address,
         client=lambda request: client_address(request, settings.trusted_hops),
     )
-    worker, watched, hashing = worker_id(), is_watched(settings), people_key(settings, keys)
+    watched, hashing = is_watched(settings), people_key(settings, keys)
     events, figures = Events(worker), Figures(redis, telemetry, worker)
     events.subscribe(figures.told)
     traces = open_traces(settings, redis, events, hashing, telemetry.trace_dropped.inc)
@@ -275,7 +276,8 @@ async def build_app(
     )
     app[LIVE_CHAT] = chat.sockets
     operate = first_of(calls.operate, chat.chats.operate)
-    commands = Commands(redis, worker, subscription, partial(chat.carry_out, partial(carry_out, operate)))
+    carry = partial(chat.carry_out, partial(carry_out, operate))
+    commands = Commands(redis, worker, subscription, carry, socket_of=stores.presence.holder)
     token = settings.metrics_token.get_secret_value() if settings.metrics_token else ""
     sorry = connector.words(connector.named(), "trouble", "")
 

@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Protocol, assert_never
-from uuid import uuid4
 
 import structlog
 
 from handlers.chat_peer import TRY_LATER, Peer
+from handlers.chat_presence import Presence, present
 from handlers.chat_rules import (
     REPLACED,
     TOO_MANY_FRAMES,
@@ -55,16 +55,6 @@ class Tickets(Protocol):
     """``relay.store.chat_tickets.ChatTickets``."""
 
     async def redeem(self, ticket: str, /) -> str | None: ...
-
-
-class Presence(Protocol):
-    """``relay.store.presence.Presence``."""
-
-    async def enter(self, visitor: str, socket: str, replaced: Callable[[], object], /) -> None: ...
-
-    async def renew(self, visitor: str, socket: str, /) -> bool: ...
-
-    async def leave(self, visitor: str, socket: str, /) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,40 +134,19 @@ class ChatSocket:
         return True
 
     async def _stay(self) -> None:
-        name = uuid4().hex
-        present = asyncio.create_task(self._be_present(name), name="chat: present")
-        try:
-            await self._enter(await self._parts.current.of(self._visitor, self._agent))
-            async for frame in self._socket:
-                if (text := self._manners.text(frame)) is None:
-                    break
-                await self._take(text)
-        except StoreError as error:
-            log.warning("chat closed", code=error.code)
-            self.peer.leave(TRY_LATER, "store")
-        finally:
-            present.cancel()
-            await self._leave()
-            await asyncio.wait([present])
+        parts = self._parts
+        async with present(parts.presence, self._visitor, self._replaced, every=parts.limits.renewed):
             try:
-                await self._parts.presence.leave(self._visitor, name)
-            except StoreError:
-                pass  # it expires
-
-    async def _be_present(self, name: str) -> None:
-        """Tells other processes that the visitor is here, as long as they are."""
-        presence, visitor = self._parts.presence, self._visitor
-        try:
-            await presence.enter(visitor, name, self._replaced)
-        except StoreError as error:
-            log.warning("chat not registered", code=error.code)
-        while True:
-            await asyncio.sleep(self._parts.limits.renewed)
-            try:
-                if not await presence.renew(visitor, name):
-                    self._replaced()
+                await self._enter(await parts.current.of(self._visitor, self._agent))
+                async for frame in self._socket:
+                    if (text := self._manners.text(frame)) is None:
+                        break
+                    await self._take(text)
             except StoreError as error:
-                log.warning("chat not registered", code=error.code)
+                log.warning("chat closed", code=error.code)
+                self.peer.leave(TRY_LATER, "store")
+            finally:
+                await self._leave()
 
     def _replaced(self) -> None:
         self.peer.leave(REPLACED, "replaced")
@@ -236,6 +205,8 @@ class ChatSocket:
             case Reset() if self._manners.over():
                 self._refuse(Refusal("rate"))
             case Reset():
+                if not self._conversation.line.cease():  # nobody would read it
+                    await self._parts.stop_elsewhere(self._conversation, "")
                 await self._leave()
                 self._kept, self._resumes = False, 0
                 await self._enter(await self._parts.current.begin_anew(self._visitor, self._agent))
@@ -284,4 +255,4 @@ class ChatSocket:
         self.peer.send(dump(frame))
 
 
-__all__ = ["ChatParts", "ChatSocket", "Presence", "Tickets"]
+__all__ = ["ChatParts", "ChatSocket", "Tickets"]

@@ -2,7 +2,8 @@
 
     {"visitor": text|null}  ->  {"ticket", "visitor"}
 
-A visitor's name is ours, random and signed: who brings one that is not gets a new one, as does who brings none.
+A visitor's name is ours, random and signed: who brings one that is not gets a new one, as does who brings none,
+or no body at all.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class ChatTicketRoute:
     async def issue(self, request: web.Request) -> web.Response:
         """A cancel may leave a ticket that nobody has."""
         self._origins.admit(request)
-        given = (await json_object(request)).get("visitor")
+        # There may be nothing to tell: without a body it is somebody new.
+        given = (await json_object(request)).get("visitor") if request.can_read_body else None
         if given is not None and not isinstance(given, str):
             raise problem(400, "bad_visitor", "visitor must be a text, or null.")
         visitor = self._visitors.admit(given)

@@ -111,10 +111,8 @@ class LiveChat:
 
     async def _open(self, request: web.Request, agent: str) -> web.StreamResponse:
         offered = {each.strip() for each in request.headers.get(hdrs.SEC_WEBSOCKET_PROTOCOL, "").split(",")}
-        # Offered only where it is asked for: else aiohttp logs, for each stranger, that they ask for another.
-        protocols = (SUBPROTOCOL,) if SUBPROTOCOL in offered else ()
-        ws, socket = await open_socket(request, heartbeat=self._heartbeat, protocols=protocols)
-        kind = ChatSocket if protocols else PlainSocket
+        ws, socket = await open_socket(request, heartbeat=self._heartbeat, protocols=(SUBPROTOCOL,))
+        kind = ChatSocket if SUBPROTOCOL in offered else PlainSocket
         # As in the limit for strangers.
         counted = VOUCHED not in request and not (self._development and is_local(request))
         served = kind(

@@ -63,10 +63,14 @@ class Stores:
 
 
 def open_stores(
-    settings: Settings, redis: Redis, *, chat_frames_lost: Callable[[int], object] = lambda count: None
+    settings: Settings,
+    redis: Redis,
+    *,
+    worker: str = "",
+    chat_frames_lost: Callable[[int], object] = lambda count: None,
 ) -> Stores:
-    """Connects nothing. ``chat_frames_lost``: told how many frames of live chats are not kept for those who come back.
-    Raises ConfigError where the data of the apartments cannot be used."""
+    """Connects nothing. ``worker``: the name of this process. ``chat_frames_lost``: told how many frames of live
+    chats are not kept for those who come back. Raises ConfigError where the data of the apartments cannot be used."""
     kept = settings.call_history_hours * 3600
     house = read_house(settings)
     people = People(redis, anonymous_ttl=kept, memory=settings.memory == "on")
@@ -77,7 +81,8 @@ def open_stores(
     # What limits have left of a person is forgotten whether or not they are set by now.
     hourly, spending = Callers(redis, settings.calls_per_person_hour or 0), Spending(redis)
     text_kept = settings.text_history_days * 86400
-    presence, chat_tickets, current = Presence(redis), ChatTickets(redis), CurrentChats(redis, text_kept)
+    presence = Presence(redis, worker=worker)
+    chat_tickets, current = ChatTickets(redis), CurrentChats(redis, text_kept)
     others: dict[str, Forgetter] = {
         "messages": messages,
         "orders": orders,

@@ -64,6 +64,9 @@ def configure_logging(level: str = "info", fmt: Literal["auto", "json", "text"] 
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, libraries, renderer],
         )
     )
+    # Who offers a subprotocol that is not ours has it repeated to us, and there are clients that send secrets in its
+    # place.
+    logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(logging.WARNING, number))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
 
 from relay.events import Order, SayLine
 from relay.jobs import Jobs
@@ -16,6 +17,15 @@ from relay.store.chat_running import RunningTurns
 from relay.toolbox import EndCall
 
 MOST_ANSWERED = 2000  # conversations, at once
+
+
+class Alone(Protocol):
+    """A socket that has a conversation of its own. ``hang_up``: closes it for good; True, for it is there."""
+
+    name: str
+    line: Line
+
+    def hang_up(self) -> bool: ...
 
 
 class LiveChats:
@@ -36,11 +46,12 @@ class LiveChats:
         self._worker = worker
         self._jobs = Jobs(most)
         self._open: dict[str, LiveConversation] = {}
+        self._alone: dict[str, Alone] = {}
         self._quiet = asyncio.Event()
         self._quiet.set()
 
     def __len__(self) -> int:
-        return len(self._open)
+        return len(self._open) + len(self._alone)
 
     def open(self, name: str, agent: str, person: str) -> LiveConversation:
         """The conversation, for a socket that is about to be attached; to be left when it is detached."""
@@ -68,6 +79,15 @@ class LiveChats:
         """Of a conversation that is known to its socket alone."""
         return Line(told.name, lambda wish: self._answering.answer(told, wish), self._start, idle)
 
+    @contextmanager
+    def alone(self, socket: Alone) -> Iterator[None]:
+        """The socket is open: an operator's orders reach it."""
+        self._alone[socket.name] = socket
+        try:
+            yield
+        finally:
+            del self._alone[socket.name]
+
     def stop(self, conversation: str, turn: str) -> bool:
         """The turn ends where it is, "" for whichever; False where it is not here."""
         found = self._open.get(conversation)
@@ -75,7 +95,7 @@ class LiveChats:
 
     def operate(self, conversation: str, order: Order) -> Refusal | None:
         """As ``handlers.calls.Calls.operate``."""
-        found = self._open.get(conversation)
+        found = self._open.get(conversation) or self._alone.get(conversation)
         match order:
             case _ if found is None:
                 return None
@@ -83,7 +103,7 @@ class LiveChats:
                 return "too_many_lines" if found.line.submit(Wish(text, "say")) else ""
             case EndCall():
                 found.line.cease()
-                return "" if found.hang_up() else "ended"
+                return "" if found.hang_up() else None  # its socket is in another process, or nowhere
         return "not_possible"
 
     def _start(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None] | None:

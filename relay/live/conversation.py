@@ -198,6 +198,9 @@ class LiveConversation:
         if seq != self._seq:
             self._recent.clear()
         self._seq = seq
+        for feed in [*self._feeds]:
+            if feed.knows and feed.newest > seq:
+                feed.restart(seq)  # the log was forgotten, or Redis has lost it
 
     # -- what a turn tells; none of these waits
 

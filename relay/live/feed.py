@@ -86,6 +86,11 @@ class Feed:
         self.seen = self.newest
         self._write(dump(Reset()))
 
+    def restart(self, seq: int) -> None:
+        """What was told is not kept any more, and frames count on from this number, which is less: the same."""
+        self.newest = seq
+        self.reset()
+
     def fail(self) -> None:
         """What follows cannot be read here."""
         self._broken()

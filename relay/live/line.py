@@ -100,17 +100,18 @@ class Line:
         return (self.current, *self._waiting)
 
     def stop(self, turn: str = "") -> bool:
-        """What is being answered ends where it is; False where it is not this turn."""
-        wish = self.current
-        if wish is None or wish.over or wish.kind == "look" or turn not in ("", wish.turn):
+        """What is being answered, or about to be, ends where it is; False where it is not this turn."""
+        wish = next((each for each in self._all() if each is not None and not each.over), None)
+        if wish is None or wish.kind == "look" or turn not in ("", wish.turn):
             return False
         wish.stop()
         return True
 
-    def cease(self) -> None:
-        """The turn ends where it is, and what waits is not begun: without an ack it is the client's to send again."""
+    def cease(self) -> bool:
+        """The turn ends where it is, and what waits is not begun: without an ack it is the client's to send again.
+        False where none is here."""
         self._waiting.clear()
-        self.stop()
+        return self.stop()
 
     def let_go(self) -> None:
         """Of the conversation, which is over here."""

@@ -11,7 +11,7 @@ may have been carried out all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -38,12 +38,17 @@ CarryOut = Callable[[str, str, Mapping[str, Any]], str | None]
 log = structlog.get_logger(__name__)
 
 
+async def _nowhere(conversation: str) -> str:
+    return ""
+
+
 def channel_of(worker: str) -> str:
     return f"commands:{worker}"
 
 
 class Commands:
-    """One a process, by the name ``worker``. ``carry_out``: does here what another process asks for."""
+    """One a process, by the name ``worker``. ``carry_out``: does here what another process asks for. ``socket_of``: the
+    process that has the socket of a chat, "" for none; it raises StoreError."""
 
     def __init__(
         self,
@@ -52,18 +57,22 @@ class Commands:
         subscription: Subscription,
         carry_out: CarryOut,
         *,
+        socket_of: Callable[[str], Awaitable[str]] = _nowhere,
         within: float = ANSWER_WITHIN,
     ) -> None:
         self._redis = redis
         self._worker = worker
         self._carry_out = carry_out
+        self._socket_of = socket_of
         self._within = within
         self._asked: dict[str, asyncio.Future[str | None]] = {}
         self._answers = Jobs(MOST_ANSWERS)
         subscription.on(channel_of(worker), self._take)
 
     async def holder(self, conversation: str) -> str:
-        """The process whose session has the conversation, "" where none has. Raises StoreError."""
+        """The process whose session, or socket, has the conversation; "" where none has. Raises StoreError."""
+        if holder := await self._socket_of(conversation):
+            return holder
         with translate():
             found = await self._redis.hmget(state_key(conversation), ["worker", "left", "epoch"])
         worker, left, epoch = (None if value is None else text(value) for value in found)

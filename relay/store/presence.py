@@ -1,20 +1,23 @@
 """Which visitors of the live chat are here, and on which socket.
 
-``chat:{visitor}``    hash: the live socket -> when it is over unless renewed (ms since 1970, by Redis's clock); the key
-                      is gone by then too, so nothing is left of a process that was killed
+``chat:{visitor}``    hash: the live socket, ``<process>/<chance>`` -> when it is over unless renewed (ms since 1970, by
+                      Redis's clock); the key is gone by then too, so nothing is left of a process that was killed
 
 A visitor has one socket, the newest: the one before it is told, in whichever process it is, as that one enters. Where
 nobody could be told, it learns when it renews. Without Redis only sockets of the same process replace each other.
+A socket that is nobody's, and has a conversation to itself, goes by the name of that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from relay.store.batch import Batch
 from relay.store.client import translate
-from relay.store.scripts import script
+from relay.store.history import state_key
+from relay.store.scripts import script, text
 from relay.store.subscription import Subscription
 
 if TYPE_CHECKING:
@@ -33,10 +36,12 @@ def sockets_key(visitor: str) -> str:
 
 
 class Presence:
-    """One a process. ``lives``: seconds. Every coroutine raises StoreError; a cancel leaves it done or not."""
+    """One a process, by the name ``worker``. ``lives``: seconds. Every coroutine raises StoreError; a cancel leaves it
+    done or not."""
 
-    def __init__(self, redis: Redis, *, lives: float = LIVES) -> None:
+    def __init__(self, redis: Redis, *, worker: str = "", lives: float = LIVES) -> None:
         self._redis = redis
+        self._worker = worker
         self._lives_ms = int(lives * 1000)
         self._enter = Batch(redis, script(redis, "chat_enter", fenced=False))
         self._renew = Batch(redis, script(redis, "chat_renew", fenced=False))
@@ -51,8 +56,21 @@ class Presence:
         """Sockets of this process learn what other processes have replaced."""
         subscription.on(CHANNEL, self._replaced)
 
+    def new_socket(self) -> str:
+        """A name that no other has."""
+        return f"{self._worker}/{uuid4().hex}"
+
+    async def holder(self, conversation: str) -> str:
+        """The process that has the socket of whom this conversation is with; "" for none, and as long as nothing was
+        answered in it."""
+        with translate():
+            person = text(await self._redis.hget(state_key(conversation), "person") or "")
+            visitor = person.removeprefix(PERSON) if person.startswith(PERSON) else conversation
+            sockets = await self._redis.hkeys(sockets_key(visitor))
+        return next((text(each).rpartition("/")[0] for each in sockets), "")
+
     async def enter(self, visitor: str, socket: str, replaced: Callable[[], object]) -> None:
-        """A socket (a name no other has) of the visitor is here from now on, whether or not Redis takes it; until
+        """A socket (``new_socket``) of the visitor is here from now on, whether or not Redis takes it; until
         ``leave``, which follows in any case. ``replaced`` is called once a newer one is; it must not wait."""
         before = self._newest.get(visitor)
         self._here[socket], self._newest[visitor] = replaced, socket

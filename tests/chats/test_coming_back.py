@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 
 from phone.model import Gate, Reply
+from relay.items import AssistantItem, UserItem
 from tests.chats.house import two_processes
 from tests.chats.visitor import SOON, Frame, Visitor, close_code, drop, visiting
 from tests.running import Running
@@ -125,6 +126,20 @@ async def test_a_new_conversation_is_begun_on_request(relay: Running) -> None:
     assert "I am Ada" not in str(relay.model.asked[1].body)
     async with visiting(relay.url, ada.name) as again:
         assert again.conversation == ready["conversation"]
+
+
+async def test_a_new_conversation_ends_the_answer_in_the_one_before(relay: Running) -> None:
+    """Nobody would read it, nor what would follow it; what was said stands."""
+    relay.model.script(Reply(WORDS, gate=Gate(), gate_at=2), Reply("Hello."))
+    async with visiting(relay.url) as ada:
+        await ada.say("Hi")
+        await ada.read(2)
+        await ada.say("And?")
+        await ada.send("reset")
+        await ada.until("ready")
+        assert (await ada.ask("Who am I?"))["text"] == "Hello."
+        items = await relay.history(ada.conversation)
+    assert items == [UserItem("Hi"), AssistantItem("".join(WORDS[:2]), "interrupted")]
 
 
 async def test_the_newest_socket_has_the_visitor(relay: Running) -> None:

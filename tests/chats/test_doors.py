@@ -93,6 +93,8 @@ async def test_without_a_token_no_program_is_let_in(redis: Redis, redis_url: str
 
 DEVELOPMENT: list[tuple[dict[str, str], tuple[int, int]]] = [
     ({}, (200, 101)),
+    (BEARER, (200, 101)),
+    ({"Origin": STRANGER, **BEARER}, (403, 403)),
     ({"Origin": "http://HOST"}, (200, 101)),
     ({"Origin": "http://localhost:3000"}, (200, 101)),
     ({"Origin": "http://localhost:3001"}, (403, 403)),
@@ -185,6 +187,13 @@ async def test_a_visitor_is_one_of_ours(relay: Running) -> None:
     assert (await ticket(relay.url, first["visitor"], **BEARER))["visitor"] == first["visitor"]
     for made_up in ("", "v_1", first["visitor"][:-1], first["visitor"] + "x"):
         assert (await ticket(relay.url, made_up, **BEARER))["visitor"] not in (made_up, first["visitor"])
+
+
+async def test_without_a_body_it_is_somebody_new(relay: Running) -> None:
+    """Whatever it would have been."""
+    for headers in (BEARER, BEARER | {"Content-Type": "application/json"}):
+        async with ClientSession() as http, http.post(f"{relay.url}/chat/ticket", headers=headers) as told:
+            assert told.status == 200 and {*await told.json()} == {"ticket", "visitor"}
 
 
 async def test_a_ticket_is_good_for_one_socket(relay: Running) -> None:

@@ -19,7 +19,8 @@ from relay.live.conversation import LiveConversation
 from relay.live.feed import Feed
 from relay.live.frames import Auth, dump
 from relay.live.line import Wish
-from tests.chats.house import AGENT
+from relay.store.presence import sockets_key
+from tests.chats.house import AGENT, two_processes
 from tests.chats.visitor import SOON, close_code, drop, socket, visiting
 from tests.relay.store.servers import FragileRedis
 from tests.running import Running, running, write_agent
@@ -110,6 +111,25 @@ async def order(process: Running, conversation: str, action: str, **fields: Any)
         return answer.status, await answer.json()
 
 
+async def test_the_store_has_lost_what_was_said(relay: Running) -> None:
+    """The client is told to load it, and the next answer comes as any other, though its frames are numbered anew."""
+    relay.model.script(*[Reply("Hello.")] * 3)
+    async with visiting(relay.url) as ada:
+        for text in ("Hi", "Hi again"):
+            before = await ada.ask(text)
+        await relay.redis.flushall()
+        await ada.say("Who am I?")
+        told = [await ada.next() for _ in range(4)]
+        assert [frame["type"] for frame in told] == ["reset", "ack", "delta", "done"]
+        assert told[-1]["text"] == "Hello." and told[-1]["seq"] < before["seq"]
+
+
+async def conversations(process: Running) -> list[str]:
+    url = f"{process.url}/dashboard/api/conversations"
+    async with ClientSession() as http, http.get(url) as answer:
+        return [each["id"] for each in (await answer.json())["conversations"]]
+
+
 async def test_an_operator_says_a_line(relay: Running) -> None:
     """In its turn: behind the answer that is being given."""
     gate = Gate()
@@ -141,7 +161,30 @@ async def test_an_operator_hangs_up(relay: Running) -> None:
         assert await close_code(ada.ws) == 4403
         items = await relay.history(ada.conversation)
     assert items == [UserItem("Hi"), AssistantItem("One ", "interrupted")]
-    assert (await order(relay, ada.conversation, "hangup"))[0] in (404, 409)
+    assert (await order(relay, ada.conversation, "hangup"))[0] == 404
+
+
+async def test_an_operator_reaches_a_chat_of_another_process(redis: Redis, redis_url: str, tmp_path: Path) -> None:
+    """By its socket, whichever contract that speaks and wherever the last answer was given."""
+    async with two_processes(redis_url, tmp_path) as (first, second, model):
+        model.script(*[Reply("Hello.")] * 2)
+        async with visiting(first.url) as before:
+            await before.ask("Hi")
+        async with visiting(second.url, before.name) as ada, socket(second.url, plain=True) as ws:
+            await ada.resume(ada.conversation, before.seq)
+            await ws.send('{"message": "Hi"}')
+            assert orjson.loads(await ws.recv()) == {"message": "Hello."}
+            (alone,) = [each for each in await conversations(first) if each != ada.conversation]
+            async with asyncio.timeout(SOON):
+                while await redis.exists(sockets_key(ada.name), sockets_key(alone)) < 2:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+            for conversation in (ada.conversation, alone):
+                assert (await order(first, conversation, "say", text="We close at six."))[0] == 202
+            assert (await ada.until("done"))["text"] == "We close at six."
+            assert orjson.loads(await ws.recv()) == {"message": "We close at six."}
+            for conversation, held in ((ada.conversation, ada.ws), (alone, ws)):
+                assert (await order(first, conversation, "hangup"))[0] == 202
+                assert await close_code(held) == 4403
 
 
 async def test_a_chat_leaves_nothing_behind_in_the_process(relay: Running) -> None:

@@ -111,13 +111,14 @@ def test_what_is_used_is_finished(folder: Path) -> None:
 
 
 def test_mistakes_at_the_start_are_told_together(tmp_path: Path) -> None:
-    """All of the agents', and a default agent that does not exist."""
+    """All of the agents', and agents that settings name and that do not exist."""
     write(tmp_path, "one", "x = 1")
     write(tmp_path, "two", prompt="{user_contxt}")
     with pytest.raises(ConfigError) as caught:
-        Catalogue(tmp_path, "default")
+        Catalogue(tmp_path, "default", named={"ONE": "one", "THREE": "three"})
     assert [problem.replace(f"{tmp_path}/", "").replace(str(tmp_path), "F") for problem in caught.value.problems] == [
         "one/agent.toml:1: there is no setting 'x'.",
         "two/prompt.md:1: {user_contxt} is filled in with nothing; did you mean {user_context}?",
         "DEFAULT_AGENT: there is no agent default in F.",
+        "THREE: there is no agent three in F.",
     ]

@@ -1,4 +1,4 @@
-"""Looks at the agents' folder before calls."""
+"""The agents there have to be at the start, and looks at their folder before calls."""
 
 from __future__ import annotations
 
@@ -6,11 +6,17 @@ import asyncio
 import threading
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from config.catalogue import Catalogue, Look
-from handlers.agents import AgentWatch
+from config.settings import load_settings
+from handlers.agents import AgentWatch, open_catalogue
+from relay.errors import ConfigError
 from tests.running import write_agent
+from tools.registry import ToolRegistry
+
+AGENT = 'title = "Front"\n'
 
 
 class Slow(Catalogue):
@@ -70,3 +76,14 @@ async def test_a_slow_disk_does_not_hold_a_call(tmp_path: Path) -> None:
         while catalogue.begun < 2:
             await watch.fresh()
     await watch.close()
+
+
+def test_the_agent_of_live_chats_has_to_be_there(tmp_path: Path) -> None:
+    """Where it was chosen; else whoever has no live chat needs none, and is told."""
+    values = {"AGENTS_DIR": str(write_agent(tmp_path, AGENT, "front")), "DEFAULT_AGENT": "front"}
+    with pytest.raises(ConfigError) as wrong:
+        open_catalogue(load_settings(None, values | {"CHAT_AGENT": "default"}), ToolRegistry())
+    assert wrong.value.problems == [f"CHAT_AGENT: there is no agent default in {tmp_path}."]
+    with capture_logs() as logs:
+        assert [*open_catalogue(load_settings(None, values), ToolRegistry())] == ["front"]
+    assert [each["event"] for each in logs] == ["live chats have to name an agent: set CHAT_AGENT"]

@@ -55,6 +55,16 @@ def test_an_error_is_logged_without_its_message(fmt: Literal["json", "text"]) ->
     assert "secret" not in text
 
 
+def test_what_a_client_offers_is_not_repeated() -> None:
+    """A subprotocol that is not ours may be a ticket."""
+    program = (
+        "import logging; from relay.logs import configure_logging; configure_logging();"
+        "logging.getLogger('aiohttp.websocket').warning('Client protocols %r', ['a ticket'])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], cwd=CHECKOUT, capture_output=True, text=True, check=True)
+    assert (told.stdout, told.stderr) == ("", "")
+
+
 @pytest.mark.parametrize("fmt", ["json", "text"])
 def test_debug_shows_the_message(fmt: Literal["json", "text"]) -> None:
     """Who asks for debug gets the message too; not those of libraries, which repeat what they were sent."""

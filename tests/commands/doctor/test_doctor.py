@@ -181,6 +181,7 @@ async def test_a_relay_that_does_not_run(house: House, unused_tcp_port: int) -> 
         ({"OPENAI_FALLBACK_API_KEY": "no"}, ["fallback model"], [], "OPENAI_FALLBACK_API_KEY"),
         ({"OPENAI_API": "chat", "OPENAI_TRANSPORT": "websocket"}, ["model"], [], "OPENAI_API=responses"),
         ({"DEFAULT_AGENT": "nobody"}, ["agents"], [], "DEFAULT_AGENT: there is no agent nobody"),
+        ({"CHAT_AGENT": "nobody"}, ["agents"], [], "CHAT_AGENT: there is no agent nobody"),
         (
             {"DIALOGFLOW_ENDPOINT": "http://127.0.0.1:1"},
             ["Dialogflow"],

@@ -89,11 +89,10 @@ async def test_stop_is_for_what_is_answered(desk: Desk) -> None:
     wish = Wish("a", key="a", turn="t_1", ending=lambda: ended.append("a"))
     desk.line.submit(wish)
     desk.submit("b")
-    assert not desk.line.stop()
     await rest()
     assert not desk.line.stop("t_2") and desk.line.stop("t_1") and desk.line.stop()
     wish.over = True
-    assert not desk.line.stop()
+    assert not desk.line.stop("t_1")
     wish.let_go()
     wish.stop()
     assert ended == ["a", "a"]
@@ -104,6 +103,22 @@ async def test_stop_is_for_what_is_answered(desk: Desk) -> None:
     assert [desk.line.submit(Wish(kind="look")) for _ in range(2)] == ["", "known"]
     await rest()
     assert desk.line.submit(Wish(kind="look")) == "known" and not desk.line.stop()
+
+
+async def test_stop_may_come_with_its_message(desk: Desk) -> None:
+    """Before anything is done for it, or while the end of the one before is noted; what waits behind is answered."""
+    desk.submit("a")
+    desk.submit("b")
+    assert not desk.line.stop("t_1") and desk.line.stop()
+    await rest()
+    assert desk.line.current is not None
+    desk.line.current.over = True
+    assert desk.line.stop()
+    desk.submit("c")
+    for _ in range(3):
+        desk.go.release()
+    await rest()
+    assert desk.answered == ["a, stopped", "b, stopped", "c"]
 
 
 async def test_ceasing_begins_nothing_more(desk: Desk) -> None:

@@ -83,6 +83,22 @@ async def test_the_newest_socket_takes_the_place_of_the_others(redis: Redis) -> 
         assert (len(one.presence), len(two.presence)) == (1, 1)
 
 
+async def test_which_process_has_a_chat(redis: Redis) -> None:
+    """By the socket of whom it is with; a socket that is nobody's goes by its conversation's name. One that a release
+    before has entered names none."""
+    here = Presence(redis, worker="here-1")
+    await redis.hset("conversation:{c_ann}:state", "person", f"chat:{ANN}")
+    await redis.hset("conversation:{c_nobody}:state", "person", "anonymous:c_nobody")
+    assert [await here.holder(each) for each in ("c_ann", "c_nobody", "c_none")] == ["", "", ""]
+    for visitor in (ANN, "c_nobody"):
+        await here.enter(visitor, here.new_socket(), print)
+    assert [await here.holder(each) for each in ("c_ann", "c_nobody", "c_none")] == ["here-1", "here-1", ""]
+    await Presence(redis, worker="there-2").enter(ANN, "there-2/1", print)
+    assert await here.holder("c_ann") == "there-2"
+    await here.enter(ANN, "0f3a", print)
+    assert await here.holder("c_ann") == ""
+
+
 async def test_who_could_not_be_told_learns_it_by_renewing(redis: Redis) -> None:
     """What is published while nobody listens is lost."""
     one, two = Sockets(redis), Sockets(redis)
