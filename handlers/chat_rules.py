@@ -31,7 +31,7 @@ class ChatLimits:
     resume_within: float = 5.0
     longest: int = 4000
     per_minute: int = 30
-    per_second: int = 20
+    per_second: int = 50
     bad_frames: int = 5
     renewed: float = 25.0
 
@@ -49,8 +49,8 @@ class Refusal(Exception):
 
 
 class MessageRates:
-    """How many messages may be sent in a minute: by a visitor, and from one address (``of_address``, 0 for any number).
-    ``refused``: counts the others."""
+    """How many messages may be sent in a minute: by a visitor, and from one address (``of_address``, 0: nobody is
+    limited). ``refused``: counts the others."""
 
     def __init__(self, of_visitor: int, of_address: int, refused: Count) -> None:
         self._of_visitor = PerMinute(of_visitor)
@@ -58,10 +58,10 @@ class MessageRates:
         self._refused = refused
 
     def over(self, visitor: str, address: str, now: float) -> bool:
-        """Whether one more is one too many. ``address`` "": of somebody whose address is not counted."""
-        over = bool(self._of_visitor.take(visitor, now))
-        if not over and address and self._of_address is not None:
-            over = bool(self._of_address.take(address, now))
+        """Whether one more is one too many. ``address`` "": of somebody who is no stranger, and may send any number."""
+        if not address or self._of_address is None:
+            return False
+        over = bool(self._of_visitor.take(visitor, now)) or bool(self._of_address.take(address, now))
         if over:
             self._refused.inc()
         return over

@@ -202,7 +202,7 @@ async def test_the_largest_frame_is_read(redis: Redis) -> None:
 
 async def test_messages_in_a_minute_are_limited(redis: Redis) -> None:
     """By visitor, on whichever socket; those that are refused may be sent again later."""
-    async with route(redis, rate=2) as there:
+    async with route(redis, rate=2, of_address=100, development=False) as there:
         async with there.visiting() as ada, there.visiting("v_bob") as bob:
             assert [(await ada.ask("hi"))["type"] for _ in range(2)] == ["done", "done"]
             error = await ada.ask("hi", "m3")
@@ -217,6 +217,13 @@ async def test_messages_in_a_minute_are_limited(redis: Redis) -> None:
                 await ws.send('{"message": "hi"}')
                 assert answer in (await ws.recv(decode=False))
         assert there.refused("rate") == 4
+
+
+@pytest.mark.parametrize("limit", [{"of_address": 100}, {"development": False}])
+async def test_who_is_no_stranger_may_send_any_number(redis: Redis, limit: dict[str, Any]) -> None:
+    """This machine in development mode; anybody where requests are not limited."""
+    async with route(redis, rate=2, **limit) as there, there.visiting() as ada:
+        assert [(await ada.ask("hi"))["type"] for _ in range(5)] == ["done"] * 5
 
 
 async def test_messages_of_an_address_are_limited(redis: Redis) -> None:
