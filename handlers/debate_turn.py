@@ -25,6 +25,7 @@ from relay.store.person import person_id
 from relay.textparts import EMPTY, LATE, Answer, Asked
 from relay.textturn import TextTurn
 from relay.trace import Round
+from relay.turn import tokens_spent
 from relay.word_limit import WordLimit
 
 CHANNEL = AGENT = "debate"
@@ -187,7 +188,7 @@ class Debater:
             log.warning("model failed", code=error.code, received=error.received, **error.fields)
             raise failed(error.code) from None
         if self._parts.budget.limited:
-            self._parts.budget.spend(person, asked.usage.input + asked.usage.output)
+            self._parts.budget.spend(person, tokens_spent(asked.usage, asked.shown, 0))
         return debate, asked
 
     def _afford(self, person: str) -> None:

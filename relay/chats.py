@@ -39,7 +39,7 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A conversation as it stands: what was said, each at its position, and what is noted. ``begun``: ms since 1970."""
+    """A conversation as it stands: what was said, each at its position, and what is noted."""
 
     entries: Sequence[tuple[int, Item]] = field(repr=False)
     state: Mapping[str, str] = field(repr=False)
@@ -47,10 +47,6 @@ class Stored:
     @property
     def items(self) -> list[Item]:
         return [item for _, item in self.entries]
-
-    @property
-    def begun(self) -> int:
-        return int(self.state.get("begun") or 0)
 
     def turns(self) -> list[tuple[str, list[Item]]]:
         """What was said, turn by turn, each with its name; "" where that is not known (any more), for one or more."""
@@ -195,9 +191,7 @@ class Chats:
             "turns": turn.number,
             "worker": self._worker,
             "slowest": max(_number(turn.state, "slowest"), round((done.first_text or 0.0) * 1000)),
-            "tokens_in": _number(turn.state, "tokens_in") + done.usage.input,
-            "tokens_cached": _number(turn.state, "tokens_cached") + done.usage.cached,
-            "tokens_out": _number(turn.state, "tokens_out") + done.usage.output,
+            **{name: _number(turn.state, name) + count for name, count in done.usage.fields().items()},
         }
         if done.key:
             kept = [each for each in _keys(turn.state) if each[0] != _digest(done.key)]

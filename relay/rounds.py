@@ -28,7 +28,7 @@ from relay.speech import Speech
 from relay.telemetry import Telemetry
 from relay.timing import TurnTiming
 from relay.trace import Round, SessionTrace
-from relay.turn import CHARACTERS_PER_TOKEN, estimate_tokens, run_round
+from relay.turn import run_round, tokens_spent
 
 log = structlog.get_logger()
 
@@ -43,16 +43,11 @@ class Counted:
     usage: Usage = field(default_factory=Usage)
 
     def add(self, usage: Usage) -> None:
-        before = self.usage
-        self.usage = Usage(before.input + usage.input, before.cached + usage.cached, before.output + usage.output)
+        self.usage += usage
 
     def fields(self) -> dict[str, int]:
         """As a log record tells it."""
-        return {
-            "tokens_in": self.usage.input,
-            "tokens_cached": self.usage.cached,
-            "tokens_out": self.usage.output,
-        }
+        return self.usage.fields()
 
 
 @dataclass(slots=True)
@@ -332,13 +327,9 @@ class _Sink:
             report()
 
     def tokens(self) -> int:
-        """What it has cost; about, where the provider has not told."""
-        if told := self.usage.input + self.usage.output:
-            return told
-        if self._free or not self.asked:
-            return 0
-        instructions, items = self.round.shown
-        return (len(instructions) + self.characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
+        """What it has cost."""
+        free = self._free or not self.asked
+        return tokens_spent(self.usage, self.round.shown, self.characters, free=free)
 
     def settle(self, outcome: str = "cancelled") -> None:
         """It is over, however it has ended."""

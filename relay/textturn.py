@@ -25,7 +25,7 @@ from relay.texttools import TextTools
 from relay.timing import TurnTiming
 from relay.toolbox import ToolContext
 from relay.trace import Round, SessionTrace
-from relay.turn import CHARACTERS_PER_TOKEN, estimate_tokens, run_round, window
+from relay.turn import run_round, tokens_spent, window
 
 BETWEEN = "\n\n"
 """What stands between the words of two rounds."""
@@ -107,7 +107,7 @@ class TextTurn:
         for each in self._asked.before:
             self._timing.begun(each.at)
             self._timing.items(each.at)
-            self._usage = _sum(self._usage, each.usage)
+            self._usage += each.usage
         self._timing.begun(self._clock())
         if over := self._allowance.over():
             self._telemetry.refused.labels(over).inc()
@@ -274,7 +274,7 @@ class TextTurn:
 
     def over(self, asked: Round, outcome: str, usage: Usage, tokens: int) -> None:
         asked.end(self._clock(), outcome, usage)
-        self._usage = _sum(self._usage, usage)
+        self._usage += usage
         if self._allowance.limited:
             self._allowance.spend(tokens)
 
@@ -293,13 +293,7 @@ class TextTurn:
 
     def _told(self) -> dict[str, float | int | None]:
         first = None if self._first_text is None else round(self._first_text, 4)
-        usage = self._usage
-        return {
-            "first_text": first,
-            "tokens_in": usage.input,
-            "tokens_cached": usage.cached,
-            "tokens_out": usage.output,
-        }
+        return {"first_text": first, **self._usage.fields()}
 
     def _answer(self, outcome: Outcome, *, code: str = "", items: tuple[Item, ...] = ()) -> Answer:
         return Answer(
@@ -365,17 +359,9 @@ class _Sink:
             self._turn.over(self.round, outcome, self.usage, self._tokens())
 
     def _tokens(self) -> int:
-        """What it has cost; about, where the provider has not told."""
-        if told := self.usage.input + self.usage.output:
-            return told
-        if self._free or not self._sent:
-            return 0
-        instructions, items = self.round.shown
-        return (len(instructions) + len(self.text)) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
-
-
-def _sum(one: Usage, other: Usage) -> Usage:
-    return Usage(one.input + other.input, one.cached + other.cached, one.output + other.output)
+        """What it has cost."""
+        free = self._free or not self._sent
+        return tokens_spent(self.usage, self.round.shown, len(self.text), free=free)
 
 
 __all__ = ["TextTurn"]

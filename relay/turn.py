@@ -10,7 +10,7 @@ import structlog
 
 from relay.errors import ModelCut, ModelError
 from relay.items import AssistantItem, Item, NoteItem, ToolItem, UserItem
-from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall
+from relay.models.base import Finished, LanguageModel, ModelRequest, ToolCall, Usage
 
 log = structlog.get_logger()
 
@@ -76,6 +76,17 @@ def estimate_tokens(item: Item) -> int:
             text = item.name + item.arguments + item.output
     wide = 0 if text.isascii() else sum(ord(character) > 0x2E7F for character in text)
     return ITEM_TOKENS + (len(text) - wide) // CHARACTERS_PER_TOKEN + wide
+
+
+def tokens_spent(usage: Usage, shown: tuple[str, Sequence[Item]], characters: int, *, free: bool = False) -> int:
+    """What a request has cost; about, where the provider has not told. ``shown``: its instructions and items;
+    ``characters``: of what came. ``free``: it costs nothing unless that is told."""
+    if told := usage.input + usage.output:
+        return told
+    if free:
+        return 0
+    instructions, items = shown
+    return (len(instructions) + characters) // CHARACTERS_PER_TOKEN + sum(map(estimate_tokens, items))
 
 
 def window(items: Sequence[Item], tokens: int) -> list[Item]:

@@ -52,6 +52,13 @@ class Usage:
     cached: int = 0
     output: int = 0
 
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.input + other.input, self.cached + other.cached, self.output + other.output)
+
+    def fields(self) -> dict[str, int]:
+        """As a log record tells it."""
+        return {"tokens_in": self.input, "tokens_cached": self.cached, "tokens_out": self.output}
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
